@@ -119,7 +119,7 @@ prepare() {
     must_be_roots "$ROOT" "$ROOT/releases"
     [[ -L $ROOT/current || ! -e $ROOT/current ]] || die "$ROOT/current is not a link; move it out of the way"
     # Leftovers of a killed run.
-    rm -rf "$ROOT"/releases/.new.* "$ROOT"/current.new.* "$UNPROVEN".new.*
+    rm -rf "$ROOT"/releases/.new.* "$ROOT"/current.new.* "$UNPROVEN".new.* "$ROOT"/last-deploy.new.*
     if is_masked && ! masked_by_dpkg "$MAIN"; then
         die "$MAIN is masked, so no release could be started; run: systemctl unmask $MAIN"
     fi
@@ -490,6 +490,13 @@ mark_unproven() {
     mv --no-target-directory "$UNPROVEN.new.$$" "$UNPROVEN"
 }
 
+# Records for the bot how this deploy ended: `done` or `back`.
+note() {
+    local file=$ROOT/last-deploy
+    { printf '%s %s\n' "$1" "$new" >"$file.new.$$" && mv --no-target-directory "$file.new.$$" "$file"; } ||
+        say "$file could not be written, so the bot tells nothing of this deploy"
+}
+
 # Runs the current release's tgs-check-active with the given options.
 check() {
     local said code=0
@@ -563,6 +570,7 @@ roll_back() {
     for job in "${jobs[@]}"; do
         wait "$job" || bad=${bad:-1}
     done
+    note back
     # The mark makes the next run restore the settings if that failed here.
     [[ $bad == 'env' ]] || rm -f "$UNPROVEN"
     if [[ $bad ]]; then
@@ -675,6 +683,7 @@ main() {
     fi
     swapped=''
     rm -f "$UNPROVEN"
+    note 'done'
     [[ ! $env_sum ]] || env_work keep "$ROOT/shared/.env" </dev/null || :
     # Desk and bot are no part of the verdict: they are no reason to roll a broadcast back.
     for name in tg_video_web tg_video_bot; do

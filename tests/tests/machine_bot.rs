@@ -2,6 +2,8 @@
 //! crash, and what of the broadcast is secret does not exist for it. What it says is shown in
 //! `bot`.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
 use std::time::Duration;
 
 use tgs_e2e::machine::Machine;
@@ -58,9 +60,54 @@ fn it_waits_for_telegram_and_sees_no_secret_of_the_broadcast() {
     let journal = machine.journal(UNIT).unwrap();
     assert!(!journal.contains("AAtestdc"), "{journal}");
 
+    sandbox_admits_pictures_and_films(&machine);
+    deaths_leave_a_note(&machine);
+
     // Settings that cannot be used: it does not start again and again.
     machine.write(&format!("{shared}/bot.env"), "BOT_TOKEN=77\n", 0o600).unwrap();
     machine.run(&["systemctl", "restart", UNIT]).unwrap();
     let unit = machine.unit(UNIT).unwrap();
     assert_eq!((&*unit["ActiveState"], &*unit["ExecMainStatus"]), ("failed", "78"), "{unit:?}");
+}
+
+/// In the sandbox of the unit, ffmpeg draws a picture, and a film becomes readable for the
+/// broadcast.
+fn sandbox_admits_pictures_and_films(machine: &Machine) {
+    let unit = "/run/systemd/system/sandbox-of-bot.service";
+    let script = "set -eu; cd /var/lib/tgs-bot
+        ffmpeg -v error -f lavfi -i testsrc -frames:v 1 -c:v mjpeg -f image2pipe -y picture.jpg
+        media=/var/lib/tgs-bot-media
+        echo film >$media/.part-1; chmod 640 $media/.part-1; mv -n $media/.part-1 $media/film.mp4
+        ! cat /opt/tg_video_streamer/shared/.env\n";
+    machine.write("/usr/local/bin/sandbox-of-bot", script, 0o755).unwrap();
+    let edit = format!(
+        "sed -e 's|^ExecStart=.*|ExecStart=/bin/sh /usr/local/bin/sandbox-of-bot|' -e 's/^Type=.*/Type=oneshot/' \
+         -e '/^Restart/d' -e '/^Watchdog/d' -e '/^NotifyAccess/d' /etc/systemd/system/{UNIT}.service >{unit}"
+    );
+    machine.sh(&edit).unwrap();
+    machine.sh("systemctl daemon-reload").unwrap();
+    let started =
+        machine.sh("systemctl start sandbox-of-bot 2>&1 || journalctl --no-pager -u sandbox-of-bot").unwrap();
+    assert_eq!(started, "");
+    let film = "/var/lib/tgs-bot-media/film.mp4";
+    assert_eq!(machine.sh(&format!("stat -c '%U:%G %a' {film}")).unwrap(), "tgs-bot:tgstream 640");
+    let read = machine.sh(&format!("setpriv --reuid tgstream --regid tgstream --clear-groups cat {film}"));
+    assert_eq!(read.unwrap(), "film");
+    machine.sh("test -s /var/lib/tgs-bot/picture.jpg && rm /var/lib/tgs-bot/picture.jpg").unwrap();
+}
+
+/// A unit that is killed leaves how, where the user of the bot can read it.
+fn deaths_leave_a_note(machine: &Machine) {
+    let note = "/run/tgs-notes/tg_video_streamer@dies.service";
+    machine.write("/opt/tg_video_streamer/instances/dies.env", "OUTPUT_URL=x\n", 0o644).unwrap();
+    let unit = "/etc/systemd/system/tg_video_streamer@dies.service.d/end.conf";
+    let dropin = "[Service]\nType=exec\nExecStart=\nExecStart=/bin/sh -c 'kill -SEGV $$$$'\nRestart=no\n";
+    machine.write(unit, dropin, 0o644).unwrap();
+    machine.sh("systemctl daemon-reload").unwrap();
+    machine.run(&["systemctl", "start", "tg_video_streamer@dies"]).unwrap();
+    let found = machine.wait_for("a note", LIMIT, || machine.read(note).is_ok());
+    found.unwrap_or_else(|error| panic!("{error}\n{}", machine.journal("tg_video_streamer@dies").unwrap()));
+    let seen =
+        machine.sh(&format!("setpriv --reuid tgs-bot --regid tgs-bot --clear-groups cat {note}")).unwrap();
+    assert!(seen == "signal killed SEGV" || seen == "core-dump dumped SEGV", "{seen}");
 }

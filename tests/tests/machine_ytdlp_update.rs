@@ -77,6 +77,9 @@ fn a_full_disk_and_a_missing_module_are_named() {
             .unwrap();
         let failed = machine.sh("systemctl start yt-dlp-update 2>&1 && exit 1; systemctl show -P ExecMainStatus yt-dlp-update").unwrap();
         assert!(failed.ends_with("\n1"), "{failed}");
+        // The bot reads it.
+        let note = machine.read("/run/tgs-notes/yt-dlp-update.service").unwrap();
+        assert_eq!(note, "exit-code exited 1\n");
         let log = machine.read(LOG).unwrap();
         let result = log.lines().last().unwrap();
         assert!(

@@ -24,6 +24,12 @@ fn directives(unit: &str) -> Vec<&str> {
     unit.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
+/// What the bot reads of a unit's end.
+const NOTE: &str = concat!(
+    "ExecStopPost=-/bin/sh -c 'umask 022; echo \"$$SERVICE_RESULT $$EXIT_CODE $$EXIT_STATUS\" >\"$$0.new\" ",
+    "&& mv \"$$0.new\" \"$$0\"' /run/tgs-notes/%n",
+);
+
 /// Lines that requirements name, or that the tools depend on.
 const REQUIRED: &[(&str, &[&str])] = &[
     (
@@ -51,6 +57,8 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ),
     (INSTANCE, &["EnvironmentFile=/opt/tg_video_streamer/instances/%i.env"]),
     (INSTANCE, &["StateDirectory=tg_video_streamer@%i", "CacheDirectory=tg_video_streamer"]),
+    (BROADCAST, &[NOTE]),
+    (UPDATE, &[NOTE]),
     (BROADCAST, &["RuntimeDirectory=tg_video_streamer", "RuntimeDirectoryMode=0750"]),
     (INSTANCE, &["RuntimeDirectory=tg_video_streamer@%i", "RuntimeDirectoryMode=0750"]),
     (UPDATE, &["Type=oneshot", "User=tgstream", "StandardOutput=append:/var/log/yt-dlp-update.log"]),
@@ -149,7 +157,7 @@ fn root(change: impl Fn(String) -> String) -> tempfile::TempDir {
         }
     }
     let tools = ["tgs-stream", "tgs-ytdlp-update", "tgs-web", "tgs-bot"].map(|name| bin.join(name));
-    for tool in tools.into_iter().chain([at("bin/kill")]) {
+    for tool in tools.into_iter().chain([at("bin/kill"), at("bin/sh")]) {
         fs::create_dir_all(tool.parent().unwrap()).unwrap();
         fs::copy("/bin/true", tool).unwrap();
     }

@@ -20,6 +20,8 @@ use tgs_control::{
 use tgs_core::supervise::contain;
 use tgs_telegram::bot::BotWake;
 
+use crate::picture::{NoPicture, PictureTaker};
+
 /// Threads; so many broadcasts may fail to answer before others have to wait.
 const THREADS: usize = 4;
 /// Requests that wait for a thread.
@@ -34,6 +36,10 @@ pub(crate) enum MessagePlace {
     Edited(i32),
     /// Nowhere: the incidents are looked for.
     Watched,
+    /// Nowhere: received files that are no longer needed are looked for.
+    Cleaned,
+    /// In the digest.
+    Digest,
 }
 
 /// A request to a broadcast in the name of a user.
@@ -46,6 +52,25 @@ pub(crate) struct ChannelRequest {
     pub(crate) place: MessagePlace,
     /// The pressed button that waits for an answer.
     pub(crate) press: Option<i64>,
+    /// Whether a picture is taken.
+    pub(crate) with_picture: bool,
+    /// Whether the message to edit is a picture.
+    pub(crate) below_picture: bool,
+}
+
+impl ChannelRequest {
+    /// A request of the bot itself, for its status.
+    pub(crate) fn unseen(channel: Channel, place: MessagePlace) -> Self {
+        Self {
+            user_id: 0,
+            channel,
+            call: None,
+            place,
+            press: None,
+            with_picture: false,
+            below_picture: false,
+        }
+    }
 }
 
 /// The answer to a request.
@@ -55,6 +80,8 @@ pub(crate) struct ChannelReport {
     /// The result of the command or question; `None` without one.
     pub(crate) outcome: Option<Result<Value, ChannelFault>>,
     pub(crate) status: Result<BroadcastStatus, ChannelFault>,
+    /// The picture on air as JPEG; `None` if none was wanted.
+    pub(crate) picture: Option<Result<Vec<u8>, NoPicture>>,
 }
 
 /// Why a broadcast gave no answer, or refused.
@@ -88,18 +115,23 @@ pub(crate) struct Broadcasts {
 
 impl Broadcasts {
     /// Starts the threads. Each report wakes the receiver of updates.
-    pub(crate) fn start(sockets: Vec<PathBuf>, wake: &BotWake) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        sockets: Vec<PathBuf>,
+        wake: &BotWake,
+        pictures: PictureTaker,
+    ) -> anyhow::Result<Self> {
         let (requests, waiting) = mpsc::sync_channel::<ChannelRequest>(WAITING);
         // As many reports as can be under way: their threads never wait.
         let (done, reports) = mpsc::sync_channel(WAITING + THREADS);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let (waiting, pictures) = (Arc::new(Mutex::new(waiting)), Arc::new(pictures));
         for _ in 0..THREADS {
             let (waiting, done, wake) = (Arc::clone(&waiting), done.clone(), wake.clone());
+            let pictures = Arc::clone(&pictures);
             let work = move || {
                 loop {
                     let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(request) = next else { return };
-                    if done.send(answer(request)).is_err() {
+                    if done.send(answer(request, &pictures)).is_err() {
                         return;
                     }
                     wake.wake();
@@ -139,25 +171,33 @@ impl Broadcasts {
     }
 }
 
-fn answer(request: ChannelRequest) -> ChannelReport {
+fn answer(request: ChannelRequest, pictures: &PictureTaker) -> ChannelReport {
     let answered = contain(|| speak(&request));
     let (outcome, status) = answered.unwrap_or_else(|panic| {
         let fault = ChannelFault::NoAnswer(panic.to_string());
         (request.call.as_ref().map(|_| Err(fault.clone())), Err(fault))
     });
-    ChannelReport { request, outcome, status }
+    let is_sent = status.as_ref().is_ok_and(|status| !status.stopped);
+    let picture = (request.with_picture && is_sent).then(|| {
+        let taken = contain(|| pictures.take(&request.channel.socket, &name(&request)));
+        taken.unwrap_or_else(|panic| Err(NoPicture::NothingSent(panic.to_string())))
+    });
+    ChannelReport { request, outcome, status, picture }
 }
 
 /// The outcome of the command, and the status.
 type SpokenAnswer = (Option<Result<Value, ChannelFault>>, Result<BroadcastStatus, ChannelFault>);
 
+/// The name that is in the log of the broadcast beside each command.
+fn name(request: &ChannelRequest) -> String {
+    match request.user_id {
+        0 => "tgs-bot".to_owned(),
+        user_id => format!("{user_id} (tgs-bot)"),
+    }
+}
+
 fn speak(request: &ChannelRequest) -> SpokenAnswer {
-    // The name is in the log of the broadcast beside each command.
-    let name = match request.place {
-        MessagePlace::Watched => "tgs-bot".to_owned(),
-        _ => format!("{} (tgs-bot)", request.user_id),
-    };
-    let mut client = match ControlClient::connect(&request.channel.socket, &name) {
+    let mut client = match ControlClient::connect(&request.channel.socket, &name(request)) {
         Ok(client) => client,
         Err(error) => {
             let fault = ChannelFault::from(error);

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::machine_notes::UNIT_NOTES;
+
 const EXAMPLES: &str = "\
 Examples:
   tgs-bot --check --env-file bot.env     are the settings valid, and which channels run here?
@@ -11,8 +13,8 @@ Examples:
   tgs-bot --env-file bot.env --state-dir ~/.local/state/tgs-bot --socket ~/.local/state/tgs/control.sock
                                          the bot of a broadcast started by hand
 
-The settings are API_ID, API_HASH, BOT_TOKEN, BOT_ADMINS, BOT_VIEWERS, BOT_QUIET, NOTIFY_WEBHOOK, NOTIFY_SECRET and RUST_LOG;
-docs/guide/bot.md describes them.
+The settings are API_ID, API_HASH, BOT_TOKEN, BOT_ADMINS, BOT_VIEWERS, BOT_QUIET, BOT_DIGEST, BOT_MEDIA_DIR, BOT_MEDIA_MAX_GB,
+NOTIFY_WEBHOOK, NOTIFY_SECRET, TELEGRAM_PROXY and RUST_LOG; docs/guide/bot.md describes them.
 
 Exit codes: 0 ok, 1 failure, 2 usage, 75 another tgs-bot uses the session, 78 bad configuration.";
 
@@ -36,6 +38,10 @@ pub struct Cli {
     /// Divide all delays of incidents by this, for tests
     #[arg(long, hide = true, default_value_t = 1)]
     pub time_scale: u32,
+
+    /// Where units leave how they ended, for tests
+    #[arg(long, hide = true, value_name = "DIR", default_value = UNIT_NOTES)]
+    pub notes_dir: PathBuf,
 
     /// Check the settings, list the channels, and exit; does not sign in
     #[arg(long)]

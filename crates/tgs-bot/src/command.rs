@@ -1,9 +1,11 @@
 //! What a user writes to the bot.
 
 use tgs_control::method::{
-    Call, LONGEST_TITLE, LogTailParams, NoParams, QueueAddParams, SchedulePlanParams, SeekParams, StopParams,
-    TitleParams,
+    Call, LONGEST_TITLE, LogTailParams, NoParams, PlaylistListParams, QueueAddParams, SchedulePlanParams,
+    SeekParams, StopParams, TitleParams,
 };
+
+use crate::press::PAGE_ROWS;
 
 /// Longest URL that can be queued, in bytes.
 const LONGEST_URL: usize = 2048;
@@ -19,6 +21,8 @@ pub(crate) enum BotCommand {
     Start,
     Help,
     Status,
+    /// What is on air, with a picture.
+    Now,
     Channels,
     /// A question to the broadcast.
     Look(Call),
@@ -47,7 +51,11 @@ pub(crate) fn parse(text: &str) -> BotCommand {
         "start" => BotCommand::Start,
         "help" => BotCommand::Help,
         "status" => BotCommand::Status,
+        "now" => BotCommand::Now,
         "channels" => BotCommand::Channels,
+        "playlist" => {
+            BotCommand::Look(Call::PlaylistList(PlaylistListParams { offset: 0, limit: PAGE_ROWS }))
+        }
         "today" => BotCommand::Look(Call::SchedulePlan(SchedulePlanParams::default())),
         "log" => BotCommand::Look(Call::LogTail(LogTailParams { lines: LOG_LINES })),
         "take" => BotCommand::Steer(Call::LiveTake(NoParams {})),

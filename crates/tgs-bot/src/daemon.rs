@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use jiff::Zoned;
 use tgs_control::channels::Channel;
 use tgs_core::{
     backoff::Backoff,
@@ -17,12 +18,15 @@ use tgs_core::{
 };
 use tgs_telegram::{
     App, ErrorClass, TelegramError,
-    bot::{BotClient, BotState, BotUpdate, BotWake},
+    bot::{BotClient, BotState, BotText, BotUpdate, BotWake, Keyboard},
 };
 
 use crate::{
     broadcasts::{Broadcasts, ChannelRequest},
     conversation::{BotAction, Conversation},
+    digest::DailyDigest,
+    fetch::{FetchMessage, FetchStep, Fetcher},
+    kept_files::KeptFiles,
     outbox::Outbox,
     session_file::SessionFile,
     settings::{BotAccount, BotSettings},
@@ -59,6 +63,10 @@ pub(crate) struct BotDaemon {
     signed_in_at: Option<Instant>,
     line: Arc<Mutex<String>>,
     watch: ChannelWatch,
+    digest: Option<DailyDigest>,
+    fetcher: Fetcher,
+    /// `None` without `BOT_MEDIA_DIR`.
+    kept: Option<KeptFiles>,
 }
 
 impl BotDaemon {
@@ -69,7 +77,8 @@ impl BotDaemon {
         file: SessionFile,
         cancel: Cancel,
     ) -> Self {
-        let conversation = Conversation::new(settings.access.clone());
+        let conversation = Conversation::new(settings.access.clone(), settings.media.is_some());
+        let fetcher = Fetcher::new(settings.media.clone());
         let watchdog = Watchdog::default();
         let heartbeat = watchdog.watch("bot", STUCK);
         Self {
@@ -87,12 +96,27 @@ impl BotDaemon {
             signed_in_at: None,
             line: Arc::new(Mutex::new("connecting to Telegram".to_owned())),
             watch: ChannelWatch::default(),
+            digest: None,
+            fetcher,
+            kept: None,
         }
     }
 
-    /// Reports incidents from now on.
-    pub(crate) fn watch(&mut self, watch: ChannelWatch) {
-        self.watch = watch;
+    /// Reports incidents from now on, sends digests, and removes files that were played.
+    pub(crate) fn watch(&mut self, watch: ChannelWatch, digest: DailyDigest, kept: Option<KeptFiles>) {
+        (self.watch, self.digest, self.kept) = (watch, Some(digest), kept);
+        let unfinished = self.kept.as_mut().map(KeptFiles::take_unfinished).unwrap_or_default();
+        for FetchMessage { user_id, message_id } in unfinished {
+            let language = self.watch.language(user_id, None);
+            let text = BotText::plain(language.texts().interrupted);
+            self.edit(user_id, message_id, text);
+        }
+    }
+
+    fn edit(&mut self, user_id: i64, message_id: i32, text: BotText) {
+        let keyboard = Keyboard::default();
+        let edit = BotAction::Edit { user_id, message_id, text, keyboard, picture: None };
+        self.outbox.push(edit, Instant::now());
     }
 
     /// The line in `systemctl status`, and the watchdog's pings.
@@ -211,13 +235,32 @@ impl BotDaemon {
             outbox.flush(&mut client, &mut self.conversation, || heartbeat.beat())?;
             let admins = &self.settings.access.admins;
             self.watch.tell(&mut client, admins, outbox, &self.conversation, || heartbeat.beat())?;
+            self.fetch(&mut client)?;
+        }
+        Ok(())
+    }
+
+    /// Receives a piece of a file, if one is due.
+    fn fetch(&mut self, client: &mut BotClient) -> Result<(), TelegramError> {
+        let now = Instant::now();
+        if self.outbox.is_quiet(now) {
+            return Ok(());
+        }
+        match self.fetcher.step(client, now)? {
+            FetchStep::Idle => return Ok(()),
+            FetchStep::More => {}
+            FetchStep::Received(request) => self.ask(*request, now),
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.unfinished(self.fetcher.messages());
         }
         Ok(())
     }
 
     /// How long to wait for updates at most.
     fn turn(&self, now: Instant) -> Duration {
-        let due = [self.conversation.next_tick(), self.outbox.due(now), Some(self.watch.next_round())];
+        let fetch = self.fetcher.due(now);
+        let due = [self.conversation.next_tick(), self.outbox.due(now), Some(self.watch.next_round()), fetch];
         let next = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(now));
         next.unwrap_or(TURN).min(TURN)
     }
@@ -234,12 +277,22 @@ impl BotDaemon {
             };
             self.take(actions, now);
         }
-        while let Some(report) = self.broadcasts.report() {
-            self.watch.on_report(&report, SystemTime::now());
-            let actions = self.conversation.on_report(&report, &channels, now, SystemTime::now());
+        while let Some(mut report) = self.broadcasts.report() {
+            let time = SystemTime::now();
+            self.watch.on_report(&report, time);
+            if let Some(kept) = &mut self.kept {
+                kept.on_report(&report, time);
+            }
+            if let Some(digest) = &mut self.digest {
+                digest.on_report(&report, time);
+            }
+            let actions = self.conversation.on_report(&mut report, &channels, now, time);
             self.take(actions, now);
         }
         self.tick(&channels, now);
+        if let Some(kept) = &mut self.kept {
+            kept.round(&self.broadcasts, &channels, SystemTime::now());
+        }
         self.watch.round(&self.broadcasts, &channels, now, SystemTime::now());
         self.watch.tell_webhook(now);
     }
@@ -247,12 +300,36 @@ impl BotDaemon {
     fn tick(&mut self, channels: &[Channel], now: Instant) {
         let actions = self.conversation.tick(channels, now);
         self.take(actions, now);
+        let digest = self.digest.as_mut();
+        let digest = digest.and_then(|digest| digest.round(&self.broadcasts, channels, now, &Zoned::now()));
+        for user_id in self.settings.access.admins.clone().into_iter().filter(|_| digest.is_some()) {
+            let language = self.watch.language(user_id, self.conversation.language(user_id));
+            if let Some(text) = digest.as_ref().map(|digest| digest.text(language.texts())) {
+                let (keyboard, picture) = (Keyboard::default(), None);
+                self.outbox.push(BotAction::Send { user_id, text, keyboard, picture, is_panel: false }, now);
+            }
+        }
     }
 
     fn take(&mut self, actions: Vec<BotAction>, now: Instant) {
         for action in actions {
             match action {
                 BotAction::Ask(request) => self.ask(request, now),
+                BotAction::Fetch(request) => {
+                    let (user_id, texts) = (request.user_id, request.language.texts());
+                    if !self.fetcher.add(request, now) {
+                        let (text, keyboard) = (BotText::plain(texts.too_many_files), Keyboard::default());
+                        let refusal =
+                            BotAction::Send { user_id, text, keyboard, picture: None, is_panel: false };
+                        self.outbox.push(refusal, now);
+                    }
+                }
+                BotAction::CancelFetch(id) => {
+                    if let Some((message, language, name)) = self.fetcher.cancel(id) {
+                        let text = BotText::plain(language.texts().cancelled).foreign(&name);
+                        self.edit(message.user_id, message.message_id, text);
+                    }
+                }
                 action => self.outbox.push(action, now),
             }
         }

@@ -1,6 +1,8 @@
 //! What is wrong with the channels, since when, and whom it was reported to. Each incident is one
 //! message for each user, edited as it goes on. No I/O and no clock.
 
+mod machine;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -47,6 +49,18 @@ pub(crate) enum IncidentKind {
     ItemsFailed,
     /// The Telegram session was replaced by another.
     SessionReplaced,
+    /// The process of the broadcast ended otherwise than by a stop.
+    Died,
+    /// The last update of yt-dlp failed.
+    YtDlpFailed,
+    /// yt-dlp was not updated for two weeks.
+    YtDlpStale,
+    /// The disk of a broadcast is filling.
+    DiskFilling,
+    /// A deploy is done.
+    Deployed,
+    /// A deploy failed, and the release before runs again.
+    DeployTakenBack,
 }
 
 impl IncidentKind {
@@ -56,18 +70,34 @@ impl IncidentKind {
             Self::Away | Self::IngestAway => 30,
             Self::Filler => 60,
             Self::SlowEncoder => 120,
-            Self::Degraded | Self::ViewersLose | Self::ItemsFailed | Self::SessionReplaced => 0,
+            _ => 0,
         })
     }
 
     /// Whether it can wait for the end of a quiet time.
     fn can_wait(self) -> bool {
-        matches!(self, Self::SlowEncoder | Self::ItemsFailed | Self::SessionReplaced)
+        matches!(
+            self,
+            Self::SlowEncoder
+                | Self::ItemsFailed
+                | Self::SessionReplaced
+                | Self::YtDlpFailed
+                | Self::YtDlpStale
+                | Self::Deployed
+        )
     }
 
     /// Whether it only happens, and is never over.
     pub(crate) fn is_momentary(self) -> bool {
-        matches!(self, Self::ItemsFailed | Self::SessionReplaced)
+        matches!(
+            self,
+            Self::ItemsFailed | Self::SessionReplaced | Self::Died | Self::Deployed | Self::DeployTakenBack
+        )
+    }
+
+    /// Whether one that comes again soon is counted in the same message.
+    fn is_counted(self) -> bool {
+        !matches!(self, Self::SessionReplaced | Self::Deployed | Self::DeployTakenBack)
     }
 }
 
@@ -76,6 +106,7 @@ impl IncidentKind {
 pub(crate) struct Incident {
     /// The incident's number.
     pub(crate) id: u64,
+    /// The channel; empty if the whole machine is concerned.
     pub(crate) channel: String,
     pub(crate) kind: IncidentKind,
     /// The cause, credentials masked.
@@ -110,6 +141,11 @@ pub(crate) struct IncidentLog {
     failures: BTreeMap<String, String>,
     /// The fingerprint of each channel's session.
     sessions: BTreeMap<String, String>,
+    /// When each unit and deploy ended that was reported last.
+    noted: BTreeMap<String, u64>,
+    /// What each channel says of the machine. One message tells of what several say.
+    #[serde(skip)]
+    machine: BTreeMap<(IncidentKind, String), String>,
     /// The languages in which incidents are reported; only of users that the settings name.
     languages: BTreeMap<i64, BotLanguage>,
     /// Since when a condition lasts that is no incident yet.
@@ -214,6 +250,7 @@ impl IncidentLog {
         self.standing(channel, IncidentKind::Filler, filler, now);
         self.standing(channel, IncidentKind::ViewersLose, viewers, now);
         self.standing(channel, IncidentKind::SlowEncoder, slow.map(|_| String::new()), now);
+        self.on_machine_status(channel, status, now);
         if let Some(failure) = &engine.last_failure {
             let before = insert(&mut self.failures, channel, failure);
             // The first one that is seen may be of long ago.
@@ -270,7 +307,7 @@ impl IncidentLog {
                 && incident.kind == kind
                 && incident.ended.is_some_and(|ended| now.saturating_sub(ended) < SAME_WITHIN)
         });
-        if let Some(incident) = recent.filter(|_| kind != IncidentKind::SessionReplaced) {
+        if let Some(incident) = recent.filter(|_| kind.is_counted()) {
             incident.ended = None;
             incident.count += 1;
             incident.revision += 1;
@@ -313,7 +350,7 @@ impl IncidentLog {
     fn forget(&mut self, now: u64) {
         for incident in &mut self.incidents {
             let within = match incident.kind {
-                IncidentKind::ItemsFailed => FAILURES_WITHIN,
+                IncidentKind::ItemsFailed | IncidentKind::Died => FAILURES_WITHIN,
                 _ => 0,
             };
             if incident.kind.is_momentary() && now.saturating_sub(incident.last) > within {

@@ -12,6 +12,8 @@ use crate::conversation::{BotAction, Conversation};
 
 /// Most entries; a further one drops the oldest.
 const MOST: usize = 128;
+/// Most pictures that wait; earlier ones are sent as text.
+const MOST_PICTURES: usize = 4;
 /// How long an app waits for the answer to a button.
 const PRESS_LIFE: Duration = Duration::from_secs(10);
 
@@ -29,6 +31,12 @@ impl Outbox {
     /// for the same user.
     pub(crate) fn push(&mut self, action: BotAction, now: Instant) {
         self.waiting.retain(|(_, earlier)| !replaces(&action, earlier));
+        if matches!(
+            &action,
+            BotAction::Send { picture: Some(_), .. } | BotAction::Edit { picture: Some(_), .. }
+        ) {
+            self.drop_pictures();
+        }
         if self.waiting.len() >= MOST {
             self.waiting.pop_front();
             self.dropped += 1;
@@ -37,6 +45,17 @@ impl Outbox {
             }
         }
         self.waiting.push_back((now, action));
+    }
+
+    /// Keeps the newest pictures only: each has up to 2 MiB.
+    fn drop_pictures(&mut self) {
+        let pictures = self.waiting.iter_mut().rev().filter_map(|(_, action)| match action {
+            BotAction::Send { picture, .. } | BotAction::Edit { picture, .. } => Some(picture),
+            _ => None,
+        });
+        for picture in pictures.filter(|picture| picture.is_some()).skip(MOST_PICTURES - 1) {
+            *picture = None;
+        }
     }
 
     /// When entries can be sent; `None` if none waits.
@@ -108,19 +127,24 @@ fn send(
     action: &BotAction,
 ) -> Result<(), TelegramError> {
     match action {
-        BotAction::Send { user_id, text, keyboard, is_panel } => {
-            if let (Some(id), true) = (client.send(*user_id, text, keyboard)?, *is_panel) {
-                conversation.panel_sent(*user_id, id);
+        BotAction::Send { user_id, text, keyboard, picture, is_panel } => {
+            let sent = match picture {
+                Some(picture) => client.send_picture(*user_id, picture, text, keyboard)?,
+                None => client.send(*user_id, text, keyboard)?,
+            };
+            if let (Some(id), true) = (sent, *is_panel) {
+                conversation.panel_sent(*user_id, id, picture.is_some());
             }
             Ok(())
         }
-        BotAction::Edit { user_id, message_id, text, keyboard } => {
-            client.edit(*user_id, *message_id, text, keyboard)
-        }
+        BotAction::Edit { user_id, message_id, text, keyboard, picture } => match picture {
+            Some(picture) => client.edit_picture(*user_id, *message_id, picture, text, keyboard),
+            None => client.edit(*user_id, *message_id, text, keyboard),
+        },
         BotAction::AnswerPress { press_id, text, alert } => client.answer_press(*press_id, text, *alert),
         BotAction::Announce { user_id, commands } => client.set_commands(*user_id, commands),
         // Not for Telegram; the daemon never puts it here.
-        BotAction::Ask(_) => Ok(()),
+        BotAction::Ask(_) | BotAction::Fetch(_) | BotAction::CancelFetch(_) => Ok(()),
     }
 }
 
@@ -139,6 +163,7 @@ mod tests {
             message_id,
             text: BotText::plain(text),
             keyboard: Keyboard::default(),
+            picture: None,
         };
         outbox.push(edit(1, "a"), now);
         outbox.push(edit(2, "b"), now);

@@ -9,18 +9,20 @@ pub(crate) struct QuietHours {
     to: Time,
 }
 
+/// Reads `9:00`.
+pub(crate) fn time_of_day(text: &str) -> Option<Time> {
+    let (hour, minute) = text.trim().split_once(':')?;
+    let number = |text: &str| {
+        let fits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| fits)
+    };
+    Time::new(number(hour)?, number(minute)?, 0, 0).ok()
+}
+
 impl QuietHours {
     /// Reads `23:00-07:00`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let time = |text: &str| {
-            let (hour, minute) = text.trim().split_once(':')?;
-            let number = |text: &str| {
-                let fits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-                text.parse().ok().filter(|_| fits)
-            };
-            Time::new(number(hour)?, number(minute)?, 0, 0).ok()
-        };
-        let times = text.split_once('-').and_then(|(from, to)| Some((time(from)?, time(to)?)));
+        let times = text.split_once('-').and_then(|(from, to)| Some((time_of_day(from)?, time_of_day(to)?)));
         match times {
             Some((from, to)) if from != to => Ok(Self { from, to }),
             _ => Err("must be two different times of the day, as in 23:00-07:00".to_owned()),

@@ -1,14 +1,24 @@
 //! The settings of the bot.
 
-use std::{collections::BTreeSet, ffi::OsString, path::Path};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
+use jiff::civil::Time;
 use tgs_core::{
     proxy::{ProxyList, parse_proxies},
     secret::Secret,
     settings::{OwnTable, OwnValues, Setting, SettingsFaults, Visibility},
 };
 
-use crate::{access::BotAccess, quiet_hours::QuietHours, webhook::WebhookTarget};
+use crate::{
+    access::BotAccess,
+    media_dir::MediaDir,
+    quiet_hours::{QuietHours, time_of_day},
+    webhook::WebhookTarget,
+};
 
 /// The settings file of the unit.
 pub const FILE: &str = "/opt/tg_video_streamer/shared/bot.env";
@@ -57,6 +67,21 @@ pub const TABLE: &[Setting] = &[
         Visibility::Example("23:00-07:00"),
         "When the bot tells only what cannot wait, by the machine's clock; the rest follows at the end.",
     ),
+    row(
+        "BOT_DIGEST",
+        Visibility::Example("09:00"),
+        "When the bot tells the administrators of the last 24 hours, each day by the machine's clock.",
+    ),
+    row(
+        "BOT_MEDIA_DIR",
+        Visibility::Example("/var/lib/tgs-bot-media"),
+        "Where films and sound that administrators send to the bot are kept until they have played; without it none are taken.",
+    ),
+    row(
+        "BOT_MEDIA_MAX_GB",
+        Visibility::Default("10"),
+        "The most that is kept there. The disk keeps at least 1 GiB free in any case.",
+    ),
     secret(
         "NOTIFY_WEBHOOK",
         Visibility::Example("https://example.org/hook"),
@@ -94,6 +119,10 @@ pub struct BotSettings {
     pub(crate) webhook: Option<WebhookTarget>,
     /// `BOT_QUIET`
     pub(crate) quiet: Option<QuietHours>,
+    /// `BOT_DIGEST`
+    pub(crate) digest: Option<Time>,
+    /// `BOT_MEDIA_DIR` and `BOT_MEDIA_MAX_GB`
+    pub(crate) media: Option<MediaDir>,
     /// `BOT_ADMINS` and `BOT_VIEWERS`
     pub(crate) access: BotAccess,
     /// `RUST_LOG`
@@ -112,6 +141,11 @@ impl BotSettings {
         let own = OwnTable { tool: "tgs-bot", table: TABLE, file: FILE };
         let mut values = OwnValues::read(own, env_file, env);
         let quiet = values.get("BOT_QUIET", QuietHours::parse);
+        let digest = values.get("BOT_DIGEST", |value| {
+            time_of_day(value).ok_or_else(|| "must be a time of the day, as in 09:00".to_owned())
+        });
+        let most = values.get("BOT_MEDIA_MAX_GB", gigabytes).unwrap_or_default();
+        let media = values.get("BOT_MEDIA_DIR", directory).map(|dir| MediaDir::new(dir, most));
         let url = values.get("NOTIFY_WEBHOOK", url);
         let signed = values.get("NOTIFY_SECRET", signing_secret);
         let token = match url {
@@ -137,11 +171,24 @@ impl BotSettings {
         let webhook = url.map(|url| WebhookTarget { url, secret: signed });
         let OwnValues { faults, warnings, .. } = values;
         if faults.is_empty() {
-            Ok(Self { account, webhook, quiet, access, rust_log, warnings })
+            Ok(Self { account, webhook, quiet, digest, media, access, rust_log, warnings })
         } else {
             Err(SettingsFaults(faults))
         }
     }
+}
+
+fn directory(value: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(value);
+    let fits = path.is_absolute() && !value.contains(char::is_control);
+    if fits { Ok(path) } else { Err("must be an absolute path".to_owned()) }
+}
+
+fn gigabytes(value: &str) -> Result<u64, String> {
+    let number: Option<f64> = value.parse().ok().filter(|number| (0.0..=1e6).contains(number));
+    number
+        .map(|number| (number * 1e9) as u64)
+        .ok_or_else(|| "must be a number of GB from 0 to 1000000, as 20 or 0.5".to_owned())
 }
 
 fn url(value: &str) -> Result<Secret<String>, String> {
@@ -232,6 +279,14 @@ mod tests {
         let faults = load(text).unwrap_err().to_string();
         assert!(faults.contains("NOTIFY_WEBHOOK must") && faults.contains("NOTIFY_SECRET must"), "{faults}");
         assert!(!faults.contains("hidden"), "{faults}");
+        for (line, fault) in [
+            ("BOT_DIGEST=9", "BOT_DIGEST must be a time"),
+            ("BOT_MEDIA_DIR=media", "BOT_MEDIA_DIR must be an absolute"),
+            ("BOT_MEDIA_MAX_GB=many", "BOT_MEDIA_MAX_GB must be a number of GB"),
+        ] {
+            let faults = load(&format!("{GOOD}{line}\n")).unwrap_err().to_string();
+            assert!(faults.contains(fault), "{faults}");
+        }
         let text = "NOTIFY_WEBHOOK=https://h/hidden\nNOTIFY_SECRET=0123456789abcdef\n";
         assert!(load(text).unwrap().account.is_none());
         let text = "API_ID=x\nAPI_HASH=hidden\nBOT_TOKEN=5:hidden0123456789hidden\nBOT_ADMINS=@anna\nBOT_VIEWERS=-5\n";

@@ -70,26 +70,46 @@ pub(crate) struct Texts {
     pub(crate) incident_slow: &'static str,
     pub(crate) incident_failed: &'static str,
     pub(crate) incident_session: &'static str,
+    pub(crate) incident_died: &'static str,
+    pub(crate) incident_ytdlp_failed: &'static str,
+    pub(crate) incident_ytdlp_stale: &'static str,
+    pub(crate) incident_disk: &'static str,
+    pub(crate) incident_deployed: &'static str,
+    pub(crate) incident_taken_back: &'static str,
+    pub(crate) no_picture: &'static str,
+    pub(crate) no_files: &'static str,
+    pub(crate) not_media: &'static str,
+    pub(crate) too_many_files: &'static str,
+    pub(crate) cancel: &'static str,
+    pub(crate) cancelled: &'static str,
+    pub(crate) interrupted: &'static str,
+    pub(crate) page: &'static str,
+    pub(crate) digest: &'static str,
+    pub(crate) digest_items: &'static str,
+    pub(crate) digest_failed: &'static str,
+    pub(crate) digest_filler: &'static str,
+    pub(crate) digest_off_air: &'static str,
+    pub(crate) digest_viewers: &'static str,
     pub(crate) nothing: &'static str,
     pub(crate) list: &'static str,
     pub(crate) over: &'static str,
     pub(crate) times: &'static str,
     /// The commands of the menu: those that look, then those that steer.
-    pub(crate) menu: [(&'static str, &'static str); 13],
+    pub(crate) menu: [(&'static str, &'static str); 15],
 }
 
 impl Texts {
     /// How many commands of the menu only look.
-    pub(crate) const LOOKING: usize = 4;
+    pub(crate) const LOOKING: usize = 6;
 }
 
 const ENGLISH: Texts = Texts {
     your_id: "Your ID: ",
-    help_look: "/status what is on air\n/channels the channels of this machine\n\
-                /today the timetable of today\n/log the log of the last hour",
+    help_look: "/status what is on air\n/now the same with a picture\n/channels the channels of this machine\n\
+                /playlist the list, page by page\n/today the timetable of today\n/log the log of the last hour",
     help_steer: "\n/next the next item\n/previous the item before\n/pause show the filler\n/resume end the pause\n/take put the live input on air\n\
                  /seek 1:23:00, +30 or -30\n/queue https://… play it next\n/title the title of the live stream\n\
-                 /stop_after stop after this item",
+                 /stop_after stop after this item\nA film or sound that you send or forward is queued.",
     unknown: "Unknown command. /help lists them.",
     only_look: "You may look, but not steer.",
     too_late: "This came too late and was not done: ",
@@ -126,13 +146,35 @@ const ENGLISH: Texts = Texts {
     incident_slow: "the encoder is too slow",
     incident_failed: "an item failed",
     incident_session: "the Telegram session was replaced",
+    incident_died: "the broadcast died; systemd starts it again",
+    incident_ytdlp_failed: "the update of yt-dlp failed: journalctl -u yt-dlp-update",
+    incident_ytdlp_stale: "yt-dlp was not updated for over 15 days: systemctl status yt-dlp-update.timer",
+    incident_disk: "the disk is filling",
+    incident_deployed: "a deploy is done",
+    incident_taken_back: "a deploy failed; the release before is back: journalctl -t tgs-deploy",
+    no_picture: "No picture: ",
+    no_files: "Files are not received: BOT_MEDIA_DIR is not set.",
+    not_media: "This is no film or sound that can be queued.",
+    too_many_files: "Too many files wait; send it again later.",
+    cancel: "✖ cancel",
+    cancelled: "✖ cancelled: ",
+    interrupted: "✖ The bot was restarted before the file was whole; send it again.",
+    page: "Entries: ",
+    digest: "The last 24 hours",
+    digest_items: "items: ",
+    digest_failed: "failed: ",
+    digest_filler: "filler: ",
+    digest_off_air: "off air: ",
+    digest_viewers: "viewers now: ",
     nothing: "nothing",
     list: "the list",
     over: "over after ",
     times: "times: ",
     menu: [
         ("status", "what is on air"),
+        ("now", "what is on air, with a picture"),
         ("channels", "the channels of this machine"),
+        ("playlist", "the list, page by page"),
         ("today", "the timetable of today"),
         ("log", "the log of the last hour"),
         ("next", "the next item"),
@@ -149,12 +191,13 @@ const ENGLISH: Texts = Texts {
 
 const RUSSIAN: Texts = Texts {
     your_id: "Ваш ID: ",
-    help_look: "/status что в эфире\n/channels каналы этой машины\n\
-                /today расписание на сегодня\n/log журнал за последний час",
+    help_look: "/status что в эфире\n/now то же с картинкой\n/channels каналы этой машины\n\
+                /playlist плейлист по страницам\n/today расписание на сегодня\n/log журнал за последний час",
     help_steer: "\n/next следующий элемент\n/previous предыдущий элемент\n/pause показать заставку\n\
                  /resume закончить паузу\n\
                  /take вывести прямой эфир\n/seek 1:23:00, +30 или -30\n/queue https://… поставить следующим\n\
-                 /title название трансляции\n/stop_after остановить после этого элемента",
+                 /title название трансляции\n/stop_after остановить после этого элемента\n\
+                 Присланное или пересланное видео или звук ставится в очередь.",
     unknown: "Неизвестная команда. Список: /help",
     only_look: "Вам можно смотреть, но не управлять.",
     too_late: "Сообщение пришло слишком поздно и не выполнено: ",
@@ -191,13 +234,35 @@ const RUSSIAN: Texts = Texts {
     incident_slow: "кодировщик не успевает",
     incident_failed: "сбой элемента",
     incident_session: "сессия Telegram заменена",
+    incident_died: "трансляция аварийно завершилась; systemd запускает её снова",
+    incident_ytdlp_failed: "не удалось обновить yt-dlp: journalctl -u yt-dlp-update",
+    incident_ytdlp_stale: "yt-dlp не обновлялся больше 15 дней: systemctl status yt-dlp-update.timer",
+    incident_disk: "диск заполняется",
+    incident_deployed: "новая версия установлена",
+    incident_taken_back: "установка не удалась, возвращена прежняя версия: journalctl -t tgs-deploy",
+    no_picture: "Картинки нет: ",
+    no_files: "Файлы не принимаются: BOT_MEDIA_DIR не задан.",
+    not_media: "Это не видео и не звук, поставить в очередь нельзя.",
+    too_many_files: "Слишком много файлов ждут; пришлите позже.",
+    cancel: "✖ отменить",
+    cancelled: "✖ отменено: ",
+    interrupted: "✖ Бот перезапустился раньше, чем файл был получен; пришлите его снова.",
+    page: "Элементы: ",
+    digest: "За последние 24 часа",
+    digest_items: "элементов: ",
+    digest_failed: "сбоев: ",
+    digest_filler: "заставка: ",
+    digest_off_air: "не в эфире: ",
+    digest_viewers: "зрителей сейчас: ",
     nothing: "ничего нет",
     list: "плейлист",
     over: "закончилось через ",
     times: "раз: ",
     menu: [
         ("status", "что в эфире"),
+        ("now", "что в эфире, с картинкой"),
         ("channels", "каналы этой машины"),
+        ("playlist", "плейлист по страницам"),
         ("today", "расписание на сегодня"),
         ("log", "журнал за последний час"),
         ("next", "следующий элемент"),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tgs_control::{
-    BroadcastStatus, OnAir, PlayingItem, PublisherState, SchedulePlan, Timestamp,
+    BroadcastStatus, EntryState, OnAir, PlayingItem, PlaylistPage, PublisherState, SchedulePlan, Timestamp,
     channels::Channel,
     method::{Call, LogLines},
 };
@@ -18,7 +18,7 @@ use crate::{
     access::BotRole,
     broadcasts::{ChannelFault, ChannelReport},
     incidents::{Incident, IncidentKind},
-    press::ButtonAction,
+    press::{ButtonAction, PAGE_ROWS, cancel_data},
     texts::Texts,
 };
 
@@ -37,22 +37,67 @@ pub(crate) fn panel(report: &ChannelReport, texts: &Texts) -> BotText {
         Ok(status) => on_air(text, status, texts),
         Err(fault) => refusal(text.own("⚠ "), fault, texts),
     };
-    match &report.outcome {
+    let text = match &report.picture {
+        Some(Err(why)) => text.own("\n").own(texts.no_picture).foreign(&shown(&why.to_string())),
+        _ => text,
+    };
+    let text = match &report.outcome {
         None => text,
         Some(Ok(_)) => text.own("\n").own(texts.done),
         Some(Err(fault)) => refusal(text.own("\n").own(texts.refused), fault, texts),
+    };
+    // Below a picture there is less room.
+    if report.request.with_picture || report.request.below_picture { text.caption() } else { text }
+}
+
+/// The answer to a question of which the panel shows nothing: the plan of a day, the log, or a page
+/// of the list.
+pub(crate) fn listing(
+    report: &ChannelReport,
+    texts: &Texts,
+    time: SystemTime,
+) -> Option<(BotText, Keyboard)> {
+    let (Some(call), Some(Ok(result))) = (&report.request.call, &report.outcome) else { return None };
+    let name = &report.request.channel.name;
+    let text = BotText::plain("📺 ").foreign(name).own("\n");
+    match call {
+        Call::SchedulePlan(_) => Some((plan(text, result, texts), Keyboard::default())),
+        Call::LogTail(_) => Some((log_lines(text, result, texts, time), Keyboard::default())),
+        Call::PlaylistList(_) => Some(page(text, result, texts, name)),
+        _ => None,
     }
 }
 
-/// The answer to a question of which the panel shows nothing: the plan of a day, or the log.
-pub(crate) fn listing(report: &ChannelReport, texts: &Texts, time: SystemTime) -> Option<BotText> {
-    let (Some(call), Some(Ok(result))) = (&report.request.call, &report.outcome) else { return None };
-    let text = BotText::plain("📺 ").foreign(&report.request.channel.name).own("\n");
-    match call {
-        Call::SchedulePlan(_) => Some(plan(text, result, texts)),
-        Call::LogTail(_) => Some(log_lines(text, result, texts, time)),
-        _ => None,
+/// A page of the list, with buttons for those around it.
+fn page(text: BotText, result: &Value, texts: &Texts, channel: &str) -> (BotText, Keyboard) {
+    let page: PlaylistPage = serde_json::from_value(result.clone()).unwrap_or_default();
+    let (Some(first), Some(last)) = (page.entries.first(), page.entries.last()) else {
+        return (text.own(texts.nothing), Keyboard::default());
+    };
+    let (first, last) = (first.index, last.index);
+    let text = text.own(texts.page).own(&format!("{}–{} / {}\n", first + 1, last + 1, page.total));
+    let text = page.entries.iter().take(PAGE_ROWS).fold(text, |text, entry| {
+        let sign = if entry.state == EntryState::Current { "▶ " } else { "" };
+        let text = text.own(sign).own(&format!("{}. ", entry.index + 1));
+        text.foreign(&shown(&entry.title)).own("\n")
+    });
+    let button = |text: &str, offset: usize| Button {
+        text: text.to_owned(),
+        data: ButtonAction::Page(offset).data(channel, false),
+    };
+    let mut row = Vec::new();
+    if first > 0 {
+        row.push(button("◀", first.saturating_sub(PAGE_ROWS)));
     }
+    if last + 1 < page.total {
+        row.push(button("▶", last + 1));
+    }
+    (text, Keyboard(if row.is_empty() { Vec::new() } else { vec![row] }))
+}
+
+/// The button that stops the receiving of a file.
+pub(crate) fn cancel(id: u64, texts: &Texts) -> Keyboard {
+    Keyboard(vec![vec![Button { text: texts.cancel.to_owned(), data: cancel_data(id) }]])
 }
 
 fn plan(text: BotText, result: &Value, texts: &Texts) -> BotText {
@@ -167,14 +212,24 @@ pub(crate) fn incident(incident: &Incident, texts: &Texts) -> BotText {
         IncidentKind::SlowEncoder => texts.incident_slow,
         IncidentKind::ItemsFailed => texts.incident_failed,
         IncidentKind::SessionReplaced => texts.incident_session,
+        IncidentKind::Died => texts.incident_died,
+        IncidentKind::YtDlpFailed => texts.incident_ytdlp_failed,
+        IncidentKind::YtDlpStale => texts.incident_ytdlp_stale,
+        IncidentKind::DiskFilling => texts.incident_disk,
+        IncidentKind::Deployed => texts.incident_deployed,
+        IncidentKind::DeployTakenBack => texts.incident_taken_back,
     };
     let over = incident.ended.filter(|_| !incident.kind.is_momentary());
     let sign = match (over, incident.kind) {
         (Some(_), _) => "✅ ",
-        (None, IncidentKind::SessionReplaced) => "ℹ ",
+        (None, IncidentKind::SessionReplaced | IncidentKind::Deployed) => "ℹ ",
         _ => "🚨 ",
     };
-    let mut text = BotText::plain(sign).foreign(&incident.channel).own(": ").own(what);
+    let mut text = BotText::plain(sign);
+    if !incident.channel.is_empty() {
+        text = text.foreign(&incident.channel).own(": ");
+    }
+    text = text.own(what);
     if !incident.detail.is_empty() {
         text = text.own("\n").foreign(&shown(&incident.detail));
     }
@@ -200,7 +255,11 @@ pub(crate) fn buttons(
     texts: &Texts,
 ) -> Keyboard {
     let name = &report.request.channel.name;
-    let button = |text: &str, action: ButtonAction| Button { text: text.to_owned(), data: action.data(name) };
+    let below_picture = is_picture(report);
+    let button = |text: &str, action: ButtonAction| Button {
+        text: text.to_owned(),
+        data: action.data(name, below_picture),
+    };
     let mut rows = Vec::new();
     if let (BotRole::Admin, Ok(status)) = (role, &report.status) {
         let paused = status.status.engine.paused;
@@ -214,21 +273,27 @@ pub(crate) fn buttons(
         rows.push(vec![
             button(texts.stop_after, ButtonAction::StopAfter),
             button(texts.refresh, ButtonAction::Show),
+            button("📷", ButtonAction::Picture),
         ]);
     } else {
-        rows.push(vec![button(texts.refresh, ButtonAction::Show)]);
+        rows.push(vec![button(texts.refresh, ButtonAction::Show), button("📷", ButtonAction::Picture)]);
     }
     if channels.len() > 1 {
-        rows.extend(choice(channels).0);
+        rows.extend(choice(channels, below_picture).0);
     }
     Keyboard(rows)
 }
 
+/// Whether the message of a report is a picture, or becomes one.
+pub(crate) fn is_picture(report: &ChannelReport) -> bool {
+    report.request.below_picture || matches!(report.picture, Some(Ok(_)))
+}
+
 /// A button for each channel.
-pub(crate) fn choice(channels: &[Channel]) -> Keyboard {
+pub(crate) fn choice(channels: &[Channel], below_picture: bool) -> Keyboard {
     let button = |channel: &Channel| Button {
         text: channel.name.chars().take(30).collect(),
-        data: ButtonAction::Show.data(&channel.name),
+        data: ButtonAction::Show.data(&channel.name, below_picture),
     };
     let shown = &channels[..channels.len().min(MOST_CHANNELS)];
     Keyboard(shown.chunks(CHANNELS_IN_ROW).map(|row| row.iter().map(button).collect()).collect())
@@ -244,9 +309,8 @@ mod tests {
 
     fn report(status: Result<BroadcastStatus, ChannelFault>) -> ChannelReport {
         let channel = Channel { name: "main".to_owned(), socket: "/x".into() };
-        let request =
-            ChannelRequest { user_id: 5, channel, call: None, place: MessagePlace::New, press: None };
-        ChannelReport { request, outcome: None, status }
+        let request = ChannelRequest { user_id: 5, ..ChannelRequest::unseen(channel, MessagePlace::New) };
+        ChannelReport { request, outcome: None, status, picture: None }
     }
 
     #[test]
@@ -282,6 +346,26 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_the_list_lead_to_those_around() {
+        let entries = |range: std::ops::Range<usize>| {
+            let state = |n| if n == 21 { "current" } else { "later" };
+            let entry = |n| serde_json::json!({ "index": n, "title": format!("t{n}"), "state": state(n) });
+            serde_json::json!({ "total": 45, "entries": range.map(entry).collect::<Vec<_>>() })
+        };
+        let texts = BotLanguage::English.texts();
+        let shown = |range| page(BotText::default(), &entries(range), texts, "main");
+        let data = |keyboard: &Keyboard| {
+            keyboard.0.iter().flatten().map(|button| button.data.clone()).collect::<Vec<_>>()
+        };
+        let (text, keyboard) = shown(20..40);
+        assert!(text.text().starts_with("Entries: 21–40 / 45\n21. t20\n▶ 22. t21\n"), "{text:?}");
+        assert_eq!(data(&keyboard), ["page.0:main", "page.40:main"]);
+        assert_eq!(data(&shown(0..20).1), ["page.20:main"]);
+        assert_eq!(data(&shown(40..45).1), ["page.20:main"]);
+        assert_eq!(shown(50..50), (BotText::plain("nothing"), Keyboard::default()));
+    }
+
+    #[test]
     fn viewers_get_no_buttons_that_steer() {
         let texts = BotLanguage::English.texts();
         let channels = ["main", "news"].map(|name| Channel { name: name.to_owned(), socket: "/x".into() });
@@ -289,8 +373,8 @@ mod tests {
             let keyboard = buttons(&report(Ok(BroadcastStatus::default())), &channels, role, texts);
             keyboard.0.into_iter().flatten().map(|button| button.data).collect::<Vec<_>>()
         };
-        assert_eq!(data(BotRole::Viewer), ["show:main", "show:main", "show:news"]);
-        assert_eq!(data(BotRole::Admin).len(), 9);
+        assert_eq!(data(BotRole::Viewer), ["show:main", "picture:main", "show:main", "show:news"]);
+        assert_eq!(data(BotRole::Admin).len(), 10);
         let away = report(Err(ChannelFault::NotRunning));
         assert_eq!(buttons(&away, &channels[..1], BotRole::Admin, texts).0.len(), 1);
     }

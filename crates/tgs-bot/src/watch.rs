@@ -18,6 +18,7 @@ use crate::{
     conversation::Conversation,
     incident_file::IncidentFile,
     incidents::IncidentLog,
+    machine_notes::NotePlaces,
     outbox::Outbox,
     quiet_hours::QuietHours,
     texts::BotLanguage,
@@ -45,6 +46,7 @@ pub(crate) struct ChannelWatch {
     /// The incident and its revision that are on their way to the webhook.
     sending: Option<(u64, u32)>,
     quiet: Option<QuietHours>,
+    notes: NotePlaces,
 }
 
 impl Default for ChannelWatch {
@@ -60,6 +62,7 @@ impl Default for ChannelWatch {
             webhook: None,
             sending: None,
             quiet: None,
+            notes: NotePlaces::default(),
         }
     }
 }
@@ -71,10 +74,11 @@ impl ChannelWatch {
         time_scale: u32,
         webhook: Option<Webhook>,
         quiet: Option<QuietHours>,
+        notes: NotePlaces,
     ) -> Self {
         let (file, log) = IncidentFile::read(dir);
         let (log, every) = (log.with_time_scale(time_scale), EVERY / time_scale);
-        Self { log, file: Some(file), every, webhook, quiet, ..Self::default() }
+        Self { log, file: Some(file), every, webhook, quiet, notes, ..Self::default() }
     }
 
     /// Sends the next incident that the webhook has not got, if none is on its way.
@@ -115,15 +119,14 @@ impl ChannelWatch {
             return;
         }
         self.next = now + self.every;
+        self.log.observe_machine(&self.notes.read(), time);
         for channel in channels.iter().take(MOST) {
             if self.asked.contains(&channel.name) {
                 continue;
             }
-            let (channel, place) = (channel.clone(), MessagePlace::Watched);
-            let name = channel.name.clone();
-            let request = ChannelRequest { user_id: 0, channel, call: None, place, press: None };
+            let request = ChannelRequest::unseen(channel.clone(), MessagePlace::Watched);
             if broadcasts.ask(request).is_ok() {
-                self.asked.insert(name);
+                self.asked.insert(channel.name.clone());
             }
         }
         // systemd removes the directory of a unit that has ended, and its socket with it.
@@ -146,6 +149,11 @@ impl ChannelWatch {
             self.log.observe(&report.request.channel.name, &report.status, time);
             self.keep();
         }
+    }
+
+    /// The language of a user's messages: `current`, else the last one.
+    pub(crate) fn language(&mut self, user_id: i64, current: Option<BotLanguage>) -> BotLanguage {
+        self.log.language(user_id, current)
     }
 
     fn keep(&mut self) {

@@ -59,6 +59,39 @@ pub struct BroadcastStatus {
     /// The live input; absent without `LIVE_INPUT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveStatus>,
+    /// The disk of `STATE_DIR` or `CACHE_DIR` with the smaller share of free space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskSpace>,
+    /// When `tgs-ytdlp-update` last installed or confirmed the newest yt-dlp (RFC 3339); absent for
+    /// a yt-dlp that it has not installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ytdlp_updated: Option<String>,
+}
+
+/// The space on a disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskSpace {
+    /// The directory of the broadcast on it.
+    #[serde(deserialize_with = "null_as_default")]
+    pub dir: String,
+    /// Free bytes, for users other than root.
+    #[serde(deserialize_with = "null_as_default")]
+    pub free_bytes: u64,
+    /// All bytes.
+    #[serde(deserialize_with = "null_as_default")]
+    pub total_bytes: u64,
+}
+
+impl DiskSpace {
+    /// Bytes below which a disk of any size counts as filling. The cache leaves twice as much free.
+    const LITTLE: u64 = 2_500_000_000;
+
+    /// Whether less than 5 % is free, and less than 2.5 GB.
+    #[must_use]
+    pub fn is_filling(&self) -> bool {
+        self.free_bytes < (self.total_bytes / 20).min(Self::LITTLE)
+    }
 }
 
 impl BroadcastStatus {

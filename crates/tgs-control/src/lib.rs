@@ -31,7 +31,7 @@ mod timetable;
 
 pub use address_file::{AddressError, AddressFile};
 pub use as_run::{AsRunEntry, AsRunKind, AsRunListing, write_csv};
-pub use broadcast_status::{BroadcastStatus, Hello};
+pub use broadcast_status::{BroadcastStatus, DiskSpace, Hello};
 pub use client::{ClientError, StatusClient};
 pub use control_client::{ControlClient, ControlError};
 pub use events::{AiredItem, BroadcastEvent, CommandSender, ItemEnd};

@@ -315,6 +315,8 @@ fn open_control(
         schedule,
         live,
         state_dir: settings.state_dir.clone(),
+        cache_dir: settings.cache_dir.clone(),
+        ytdlp: settings.ytdlp_path.clone(),
         listing: Mutex::default(),
         previewer: broadcast.previewer(&source.control.stopped()).ok(),
         into_file: matches!(target, PublishTarget::Output(Output::File(_))),

@@ -1,13 +1,15 @@
-//! A bot account: sign-in by token, private messages with keyboards, pressed buttons, and updates
-//! without gaps.
+//! A bot account: sign-in by token, private messages with keyboards, pressed buttons, pictures and
+//! files, and updates without gaps.
 //!
 //! A [`BotClient`] keeps the updates that arrive between its calls in a bounded queue and requests
 //! what was lost (`updates.getDifference`), also what arrived while it was away. It decides
 //! nothing: who may do what is the caller's matter.
 
+mod file;
 mod keyboard;
 mod state;
 mod text;
+mod transfer;
 mod updates;
 
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
@@ -20,6 +22,7 @@ use tokio::sync::Notify;
 use crate::{app::App, client::TelegramClient, error::TelegramError, session::string::SessionString};
 
 pub use self::{
+    file::BotFile,
     keyboard::{Button, Keyboard},
     state::{BotState, InvalidBotState},
     text::BotText,
@@ -237,7 +240,8 @@ impl BotClient {
         }
     }
 
-    /// Replaces text and keyboard of a message of the bot.
+    /// Replaces text and keyboard of a message of the bot. Below a picture the text has at most
+    /// 1024 UTF-16 units ([`BotText::caption`]).
     pub fn edit(
         &mut self,
         user_id: i64,
@@ -245,13 +249,25 @@ impl BotClient {
         text: &BotText,
         keyboard: &Keyboard,
     ) -> Result<(), TelegramError> {
+        self.edit_message("edit a message", user_id, message_id, text, keyboard, None)
+    }
+
+    fn edit_message(
+        &mut self,
+        doing: &'static str,
+        user_id: i64,
+        message_id: i32,
+        text: &BotText,
+        keyboard: &Keyboard,
+        media: Option<tl::enums::InputMedia>,
+    ) -> Result<(), TelegramError> {
         let request = tl::functions::messages::EditMessage {
             no_webpage: true,
             invert_media: false,
             peer: self.peer(user_id),
             id: message_id,
             message: Some(text.text().to_owned()),
-            media: None,
+            media,
             reply_markup: keyboard.to_markup(),
             entities: text.entities(),
             schedule_date: None,
@@ -259,7 +275,7 @@ impl BotClient {
             quick_reply_shortcut_id: None,
             rich_message: None,
         };
-        match self.client.call("edit a message", &request) {
+        match self.client.call(doing, &request) {
             Err(error) if error.name == "MESSAGE_NOT_MODIFIED" => Ok(()),
             answer => answer.map(drop),
         }

@@ -248,18 +248,25 @@ impl TelegramClient {
         work: impl AsyncFnOnce(&Client) -> Result<T, ElsewhereError>,
     ) -> Result<T, TelegramError> {
         let (cancel, limit) = (self.cancel.clone(), self.limit);
+        #[cfg(feature = "test-dc")]
+        let session = Arc::clone(&self.session);
         let pool = self.pool(doing)?;
         match pool.lead_to(dc) {
             Ok(true) => {}
             Ok(false) => return Err(TelegramError::no_address(doing)),
             Err(error) => return Err(TelegramError::of_other_dc(&InvocationError::Io(error), doing)),
         }
-        let done =
-            pool.run(&cancel, limit, async |handles: CallHandles<'_>| match work(handles.client).await {
+        let done = pool.run(&cancel, limit, async |handles: CallHandles<'_>| {
+            #[cfg(feature = "test-dc")]
+            if let Err(error) = crate::test_dc::provide_guest_key(&session, dc).await {
+                return Ok(Err(error));
+            }
+            match work(handles.client).await {
                 Ok(answer) => Ok(Ok(answer)),
                 Err(ElsewhereError::There(error)) => Ok(Err(error)),
                 Err(ElsewhereError::AtHome(error)) => Err(error),
-            });
+            }
+        });
         match done {
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(error))) => {

@@ -39,6 +39,9 @@ struct HomeDc {
     elsewhere: BTreeMap<i32, SocketAddr>,
     /// The DC's second address, while the first does not answer.
     second: Option<SocketAddr>,
+    /// The keys of test DCs other than the home DC.
+    #[cfg(feature = "test-dc")]
+    guest_keys: std::collections::BTreeMap<i32, [u8; 256]>,
 }
 
 impl PinnedSession {
@@ -53,6 +56,8 @@ impl PinnedSession {
             forwarder: None,
             elsewhere: BTreeMap::new(),
             second: None,
+            #[cfg(feature = "test-dc")]
+            guest_keys: std::collections::BTreeMap::new(),
         })))
     }
 
@@ -69,6 +74,20 @@ impl PinnedSession {
     #[cfg(any(test, feature = "test-dc"))]
     pub(crate) fn address(&self) -> SocketAddr {
         self.home().address
+    }
+
+    /// The address of another DC than the home DC, if no key for it is known.
+    #[cfg(feature = "test-dc")]
+    pub(crate) fn address_without_key(&self, dc: i32) -> Option<SocketAddr> {
+        let home = self.home();
+        let is_known = dc == i32::from(home.dc) || home.guest_keys.contains_key(&dc);
+        home.table.listed(u8::try_from(dc).ok()?).filter(|_| !is_known)
+    }
+
+    /// Keeps the key of another DC than the home DC.
+    #[cfg(feature = "test-dc")]
+    pub(crate) fn keep_guest_key(&self, dc: i32, key: [u8; 256]) {
+        self.home().guest_keys.insert(dc, key);
     }
 
     /// The address that the pool connects to: the forwarder's with proxies, else the DC's.
@@ -183,7 +202,11 @@ impl Session for PinnedSession {
         }
         // Built-in addresses are omitted, because those of the server's list take precedence.
         let listed = u8::try_from(id).ok().and_then(|dc| home.table.listed(dc));
-        Ok(listed.map(|address| option(address, None)))
+        #[cfg(feature = "test-dc")]
+        let key = home.guest_keys.get(&id).copied();
+        #[cfg(not(feature = "test-dc"))]
+        let key = None;
+        Ok(listed.map(|address| option(address, key)))
     }
 
     /// Stores the auth key of the home DC if it has none, and addresses of other DCs.

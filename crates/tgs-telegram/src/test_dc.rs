@@ -29,6 +29,16 @@ pub(crate) async fn provide_key(session: &PinnedSession) -> Result<(), Invocatio
     session.pin(key).map_err(|refused| InvocationError::Session(refused.into()))
 }
 
+/// Creates a key for another DC than the home DC, if that is on loopback.
+pub(crate) async fn provide_guest_key(session: &PinnedSession, dc: i32) -> Result<(), InvocationError> {
+    let Some(address) = session.address_without_key(dc).filter(|address| address.ip().is_loopback()) else {
+        return Ok(());
+    };
+    let sender = Sender::connect(Full::new(), Plain::new(), ServerAddr::Tcp { address }).await?;
+    session.keep_guest_key(dc, make_key(sender).await?);
+    Ok(())
+}
+
 /// The client side of <https://core.telegram.org/mtproto/auth_key>.
 async fn make_key(mut sender: Sender<Full, Plain>) -> Result<[u8; 256], InvocationError> {
     let (nonce, new_nonce) = (random()?, random()?);

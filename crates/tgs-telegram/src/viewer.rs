@@ -104,9 +104,9 @@ impl TelegramClient {
         Ok(Some(part))
     }
 
-    /// Sends `request` to the DC of a stream. What that DC thinks of the session says nothing about
-    /// the session: its refusals are errors of the network.
-    fn call_elsewhere<R: tl::RemoteCall>(
+    /// Sends `request` to the DC of a stream or file. What that DC thinks of the session says
+    /// nothing about the session: its refusals are errors of the network.
+    pub(crate) fn call_elsewhere<R: tl::RemoteCall>(
         &mut self,
         doing: &'static str,
         dc: Option<i32>,

@@ -12,14 +12,15 @@
 //! ```
 //!
 //! Two DCs share a [`World`] of accounts and chats. As with the real servers, a key belongs to one
-//! DC and an account to one home DC. Messages exist in private chats between a user and a bot only,
-//! media nowhere. Only documented or observed behaviour of the real servers is modelled.
+//! DC and an account to one home DC. Messages, photos and documents exist in private chats between
+//! a user and a bot only. Only documented or observed behaviour of the real servers is modelled.
 
 mod connection;
 mod crypt;
 mod error;
 mod exchange;
 mod fault;
+mod files;
 mod mailbox;
 mod message;
 mod numbers;

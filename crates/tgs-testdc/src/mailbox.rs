@@ -4,9 +4,14 @@
 //! Both sides of a chat have ids of their own for a message, and a counter `pts` of their own:
 //! <https://core.telegram.org/api/updates#message-related-event-sequences>
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use grammers_tl_types::enums;
+
+use crate::files::StoredFile;
 
 /// The messages of one account.
 #[derive(Debug)]
@@ -32,6 +37,10 @@ pub(crate) struct PrivateMessage {
     pub(crate) text: String,
     pub(crate) entities: Option<Vec<enums::MessageEntity>>,
     pub(crate) markup: Option<enums::ReplyMarkup>,
+    /// The photo or document.
+    pub(crate) media: Option<Arc<StoredFile>>,
+    /// When the message was sent that this one forwards, and by whom.
+    pub(crate) forwarded: Option<(i32, String)>,
     pub(crate) date: i32,
     pub(crate) edited: Option<i32>,
 }

@@ -7,6 +7,7 @@
 use grammers_tl_types::{Deserializable, Serializable, enums, types};
 
 use crate::{
+    files::{FileKind, StoredFile},
     mailbox::PrivateMessage,
     state::{Call, State},
     world::{Account, Chat, ChatKind, Role},
@@ -242,14 +243,81 @@ pub(crate) fn add_odd_dialogs(page: &mut types::messages::DialogsSlice) {
 /// Number of dialogs that [`add_odd_dialogs`] adds.
 pub(crate) const ODD_DIALOGS: usize = 4;
 
+/// The only size of photos here.
+pub(crate) const PHOTO_SIZE: &str = "x";
+
+/// A file as part of a message.
+fn message_media(file: &StoredFile, file_reference: Vec<u8>) -> enums::MessageMedia {
+    let (id, access_hash, date, dc_id) = (file.id, file.access_hash, file.date, file.dc_id);
+    match &file.kind {
+        &FileKind::Photo(w, h) => {
+            let size =
+                types::PhotoSize { r#type: PHOTO_SIZE.to_owned(), w, h, size: file.bytes.len() as i32 };
+            let photo = types::Photo {
+                has_stickers: false,
+                id,
+                access_hash,
+                file_reference,
+                date,
+                sizes: vec![size.into()],
+                video_sizes: None,
+                dc_id,
+            };
+            types::MessageMediaPhoto {
+                spoiler: false,
+                live_photo: false,
+                photo: Some(photo.into()),
+                ttl_seconds: None,
+                video: None,
+            }
+            .into()
+        }
+        FileKind::Document { mime_type, attributes } => {
+            let is_video = attributes.iter().any(|it| matches!(it, enums::DocumentAttribute::Video(_)));
+            let document = types::Document {
+                id,
+                access_hash,
+                file_reference,
+                date,
+                mime_type: mime_type.clone(),
+                size: file.bytes.len() as i64,
+                thumbs: None,
+                video_thumbs: None,
+                dc_id,
+                attributes: attributes.clone(),
+            };
+            types::MessageMediaDocument {
+                nopremium: false,
+                spoiler: false,
+                video: is_video,
+                round: false,
+                voice: false,
+                document: Some(document.into()),
+                alt_documents: None,
+                video_cover: None,
+                video_timestamp: None,
+                ttl_seconds: None,
+            }
+            .into()
+        }
+    }
+}
+
 /// A message of a private chat, as the owner of the mailbox sees it. As in the real server's
 /// messages of private chats, the sender follows from `out`.
-pub(crate) fn private_message(message: &PrivateMessage) -> enums::Message {
+pub(crate) fn private_message(state: &State, message: &PrivateMessage) -> enums::Message {
+    let reference = || state.files.reference();
+    let forwarded = |(date, from_name): &(i32, String)| {
+        let header: types::MessageFwdHeader = plain!(NO_FLAGS, *date);
+        types::MessageFwdHeader { from_name: Some(from_name.clone()), ..header }.into()
+    };
     let peer = enums::Peer::from(types::PeerUser { user_id: message.other });
     let base: types::Message =
         plain!(NO_FLAGS, NO_FLAGS, message.id, peer, message.date, message.text.clone());
     types::Message {
         out: message.out,
+        fwd_from: message.forwarded.as_ref().map(forwarded),
+        media: message.media.as_ref().map(|file| message_media(file, reference())),
         entities: message.entities.clone(),
         reply_markup: message.markup.clone(),
         edit_date: message.edited,

@@ -6,6 +6,7 @@ mod bots;
 mod calls;
 mod chats;
 mod general;
+mod media;
 mod messages;
 mod password;
 mod qr;
@@ -24,6 +25,8 @@ use crate::{
 
 /// Longest accepted call in bytes. Known calls are short; the parser recurses into nested types.
 const MAX_CALL: usize = 32 * 1024;
+/// Longest accepted part of an upload, as a call.
+const MAX_UPLOAD: usize = (512 << 10) + 1024;
 /// Most wrappers around a call.
 const MAX_WRAPPERS: usize = 8;
 /// Deepest nesting of the JSON in `initConnection`.
@@ -239,11 +242,14 @@ fn chat_method(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Option<Answer<V
         channels::GetFullChannel,
         contacts::ResolveUsername,
         messages::EditMessage,
+        messages::ForwardMessages,
         messages::GetBotCallbackAnswer,
         messages::GetChats,
         messages::GetDialogs,
         messages::GetFullChat,
         messages::GetHistory,
+        messages::GetMessages,
+        messages::SendMedia,
         messages::SendMessage,
         messages::SetBotCallbackAnswer,
         phone::CreateGroupCall,
@@ -255,12 +261,17 @@ fn chat_method(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Option<Answer<V
         phone::JoinGroupCall,
         phone::StartScheduledGroupCall,
         upload::GetFile,
+        upload::SaveBigFilePart,
+        upload::SaveFilePart,
     )
 }
 
 /// Answers a call.
 pub(crate) fn answer(call: &Unwrapped<'_>, caller: &mut Caller<'_>) -> Answer<Vec<u8>> {
-    if call.body.len() > MAX_CALL {
+    use functions::upload::{SaveBigFilePart, SaveFilePart};
+
+    let is_upload = [SaveFilePart::CONSTRUCTOR_ID, SaveBigFilePart::CONSTRUCTOR_ID].contains(&call.id);
+    if call.body.len() > if is_upload { MAX_UPLOAD } else { MAX_CALL } {
         return error("INPUT_REQUEST_TOO_LONG");
     }
     let answer = account_method(call, caller).or_else(|| chat_method(call, caller));

@@ -319,6 +319,11 @@ impl TestDc {
         self.shared.lock().loses_updates = lose;
     }
 
+    /// Lets the references of all photos and documents expire that clients have received so far.
+    pub fn expire_references(&self) {
+        self.shared.lock().files.expire_references();
+    }
+
     /// The text of the last message in the private chat, in the mailbox of `user_id`.
     #[must_use]
     pub fn last_message(&self, user_id: i64, other: i64) -> Option<String> {

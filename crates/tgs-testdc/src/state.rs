@@ -15,6 +15,7 @@ use crate::{
     crypt::{AuthKey, key_id, random, random_id, sha256},
     error::RpcError,
     fault::{Fault, Faults},
+    files::FileStore,
     mailbox::Mailbox,
     message::{Kind, now},
     srp::{Challenge, Verifier},
@@ -64,6 +65,8 @@ pub(crate) struct State {
     pub(crate) connections: HashMap<u64, Connection>,
     /// The messages of each account.
     pub(crate) mail: HashMap<i64, Mailbox>,
+    /// The photos and documents of all accounts.
+    pub(crate) files: FileStore,
     /// The pressed buttons that a bot has not answered, by query id.
     pub(crate) callbacks: HashMap<i64, PendingCallback>,
     /// Whether pushed updates are lost: clients see a gap.
@@ -225,6 +228,7 @@ impl State {
             requests: Vec::new(),
             connections: HashMap::new(),
             mail: HashMap::new(),
+            files: FileStore::default(),
             callbacks: HashMap::new(),
             loses_updates: false,
             bot_commands: HashMap::new(),

@@ -116,3 +116,34 @@ fn a_bot_and_a_person() {
     assert_eq!(said.lines().collect::<Vec<_>>(), expected);
     assert_eq!(dc.last_message(World::BOT, bob).as_deref(), Some("edited data"));
 }
+
+#[test]
+fn files_in_both_directions() {
+    let dc = TestDc::start(World::example().with_bot()).unwrap();
+    let sessions = [dc.new_session(World::BOT, 1), dc.new_session(World::ALICE, 2)];
+    let mut arguments: Vec<_> = sessions.iter().map(tgs_testdc::SessionInfo::telethon_string).collect();
+    let (modulus, exponent, _) = dc.rsa_public();
+    arguments.extend([dc.api_id().to_string(), dc.api_hash(), modulus.to_owned(), exponent.to_string()]);
+    let pictures = tempfile::tempdir().unwrap();
+    for (name, width) in [("one.jpg", 160), ("two.jpg", 170)] {
+        // A header is enough: nobody decodes them here.
+        let size = [0xff, 0xc0, 0, 11, 8, 0, 90, 0, width, 1, 1, 0x11, 0, 0xff, 0xd9];
+        let path = pictures.path().join(name);
+        fs::write(&path, [&[0xff, 0xd8][..], &size].concat()).unwrap();
+        arguments.push(path.to_str().unwrap().to_owned());
+    }
+    let said = run("files.py", &arguments);
+    let expected = [
+        "film 300000.mp4 video/mp4 300000 True a film",
+        "film 11000000.mp4 video/mp4 11000000 True a film",
+        "True",
+        "at DC 2",
+        "limit invalid",
+        "Alice film 11000000.mp4 11000000",
+        "True a picture True",
+        "another True",
+        "another True",
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+    assert!(dc.count("upload.saveBigFilePart") > 0 && dc.count("upload.saveFilePart") > 0);
+}

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tgs_e2e::{
     bin_path::{cargo, profile_dir},
+    colours::{self, Picture},
     telethon,
 };
 use tgs_testdc::{TestDc, World};
@@ -96,6 +97,17 @@ pub(crate) struct Bot {
 impl Bot {
     /// Starts the bot with its state in `dir`, for the broadcast with this control socket.
     pub(crate) fn start(dc: &TestDc, dir: &Path, socket: &Path, hook: &Hook) -> Self {
+        Self::start_with(dc, dir, socket, hook, &[])
+    }
+
+    /// The same with more settings.
+    pub(crate) fn start_with(
+        dc: &TestDc,
+        dir: &Path,
+        socket: &Path,
+        hook: &Hook,
+        more: &[(&str, &str)],
+    ) -> Self {
         let settings = [
             ("API_ID", dc.api_id().to_string()),
             ("API_HASH", dc.api_hash()),
@@ -107,7 +119,9 @@ impl Bot {
             // Everything, to look for secrets in it.
             ("RUST_LOG", "trace".to_owned()),
         ];
-        let lines: Vec<_> = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let lines: Vec<_> =
+            settings.into_iter().chain(more).map(|(name, value)| format!("{name}={value}\n")).collect();
         fs::write(dir.join("bot.env"), lines.concat()).unwrap();
         let log = File::options().create(true).append(true).open(dir.join("bot.log")).unwrap();
         let child = Command::new("setpriv")
@@ -121,7 +135,10 @@ impl Bot {
             .arg(socket)
             // Incidents are reported after 1.5 s instead of 30 s.
             .args(["--time-scale", "20"])
+            .arg("--notes-dir")
+            .arg(dir.join("notes"))
             .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("TGS_TEST_DCS", format!("1={},2={}", dc.addr(1), dc.addr(2)))
             .stdin(Stdio::null())
             .stderr(log)
@@ -141,6 +158,12 @@ impl Bot {
 
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Kills the bot, as a crash does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Stops the bot as systemd does. Fails if it takes longer than ten seconds.
@@ -202,11 +225,12 @@ impl People {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bot/people.py");
         let sessions = [(World::ALICE, 2), (World::BOB, 1), (MALLORY, 1)];
         let sessions = sessions.map(|(user, home)| dc.new_session(user, home).telethon_string());
+        let (modulus, exponent, _) = dc.rsa_public();
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .arg(telethon::python().unwrap())
             .arg(script)
-            .args([dc.api_id().to_string(), dc.api_hash()])
+            .args([dc.api_id().to_string(), dc.api_hash(), modulus.to_owned(), exponent.to_string()])
             .args(sessions)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -256,6 +280,41 @@ impl People {
     /// Presses a button with this data, which need not be there; what the app shows.
     pub(crate) fn press(&mut self, who: Who, data: &str) -> Value {
         self.ask(who, json!({ "do": "press", "data": data }))
+    }
+
+    /// Sends a film or another file.
+    pub(crate) fn send_file(&mut self, who: Who, path: &Path) {
+        let answer = self.ask(who, json!({ "do": "send_file", "path": path }));
+        assert!(answer["error"].is_null(), "{answer}");
+    }
+
+    /// Forwards the last file that this person has sent.
+    pub(crate) fn forward_last_file(&mut self, who: Who) {
+        let answer = self.ask(who, json!({ "do": "forward_last_file" }));
+        assert!(answer["error"].is_null(), "{answer}");
+    }
+
+    /// What the picture of the last message shows, the message, and the picture's name at Telegram.
+    pub(crate) fn picture(&mut self, who: Who, bot: &Bot) -> (Picture, Value, Value) {
+        let path = bot.dir.join("picture.jpg");
+        let answer = self.ask(who, json!({ "do": "picture", "path": path }));
+        assert!(answer["error"].is_null(), "{answer}\n{}", tail(&bot.log()));
+        let (colours, said) = colours::decode(&path).unwrap();
+        assert_eq!((colours.len(), said.len()), (1, 0), "{said:?}");
+        (colours::picture_of(colours[0]), answer["id"].clone(), answer["photo"].clone())
+    }
+
+    /// Waits until a message has another picture than this one.
+    pub(crate) fn other_picture(&mut self, who: Who, id: &Value, photo: &Value, bot: &Bot) {
+        let answer = self.ask(who, json!({ "do": "other_picture", "id": id, "photo": photo }));
+        assert!(answer["error"].is_null(), "{answer}\n{}", tail(&bot.log()));
+    }
+
+    /// Waits until any message of the bot contains `text`; that message.
+    pub(crate) fn wait_any(&mut self, who: Who, text: &str, bot: &Bot) -> Value {
+        let answer = self.ask(who, json!({ "do": "wait_any", "text": text }));
+        assert!(answer["error"].is_null(), "{text}: {answer}\n{}", tail(&bot.log()));
+        answer
     }
 
     /// The number of messages from the bot.

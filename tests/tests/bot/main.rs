@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
+mod files;
+mod from_your_phone;
 mod harness;
 
 use std::time::Instant;
@@ -14,6 +16,7 @@ use tgs_control::{
 use tgs_e2e::{
     broadcast::{Broadcast, Launch},
     clips::clip,
+    colours::{self, Beginning},
     ingest::Ingest,
 };
 use tgs_testdc::{Fault, When, World};
@@ -31,6 +34,20 @@ fn broadcast(dir: &std::path::Path, ingest: &Ingest) -> Broadcast {
     for clip in &clips {
         media.copy_to(clip).unwrap();
     }
+    let broadcast = Launch::to(ingest.url("key")).unwrap().play(clips).keeping(dir).start().unwrap();
+    broadcast.wait_log(&["control socket: "], 30 * SECOND).unwrap();
+    broadcast
+}
+
+/// A broadcast of clips of one colour each.
+fn coloured(dir: &std::path::Path, ingest: &Ingest, clips: &[(&str, u32)]) -> Broadcast {
+    let clips = clips.iter().map(|(colour, millis)| {
+        let path = dir.join(format!("{colour}.mp4"));
+        if !path.exists() {
+            colours::make(colour, *millis, Beginning::Plain, &path).unwrap();
+        }
+        path
+    });
     let broadcast = Launch::to(ingest.url("key")).unwrap().play(clips).keeping(dir).start().unwrap();
     broadcast.wait_log(&["control socket: "], 30 * SECOND).unwrap();
     broadcast
@@ -70,7 +87,7 @@ fn people_look_and_steer_and_get_reports() {
     // A viewer looks, and has no buttons that steer; a forged one is refused.
     people.send(Bob, "/status");
     let panel = people.expect(Bob, "first", &bot);
-    assert_eq!(panel["buttons"], json!(["show:main"]));
+    assert_eq!(panel["buttons"], json!(["show:main", "picture:main"]));
     let refused = people.press(Bob, "next:main");
     assert!(refused["alert"] == true && refused["text"].as_str().unwrap().contains("not steer"), "{refused}");
     people.send(Bob, "/next");

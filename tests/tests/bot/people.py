@@ -5,16 +5,19 @@ import json
 import sys
 
 from telethon import TelegramClient, errors, events
+from telethon.crypto import rsa
 from telethon.sessions import StringSession
 from telethon.tl.functions.messages import GetBotCallbackAnswerRequest
 
 BOT = "tgs_demo_bot"
-api_id, api_hash, sessions = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+api_id, api_hash, modulus, exponent, *sessions = sys.argv[1:]
+# Pictures lie at the bot's DC, with which a person exchanges keys.
+rsa.add_key(rsa.rsa.PublicKey(int(modulus), int(exponent)).save_pkcs1().decode(), old=False)
 
 
 class Person:
     def __init__(self, session):
-        self.client = TelegramClient(StringSession(session), api_id, api_hash, retry_delay=0.2)
+        self.client = TelegramClient(StringSession(session), int(api_id), api_hash, retry_delay=0.2)
         self.messages = {}
         self.received = 0
         self.changed = asyncio.Condition()
@@ -41,6 +44,52 @@ class Person:
     async def send(self, text, times=1):
         await asyncio.gather(*(self.client.send_message(self.bot, text) for _ in range(times)))
         return {}
+
+    async def send_file(self, path):
+        """Sends a film, and returns as soon as Telegram has it."""
+        await self.client.send_file(self.bot, path, supports_streaming=True)
+        return {}
+
+    async def forward_last_file(self):
+        """Forwards the last own message with a file to the bot."""
+        async for message in self.client.iter_messages(self.bot, limit=50):
+            if message.out and message.document:
+                await self.client.forward_messages(self.bot, message)
+                return {}
+        return {"error": "no file"}
+
+    async def picture(self, path, id=None):
+        """Saves the picture of a message, or of the last one; the name of its file at Telegram."""
+        async with self.changed:
+            try:
+                async with asyncio.timeout(20):
+                    await self.changed.wait_for(lambda: (self.messages[id] if id else self.last()).photo)
+            except TimeoutError:
+                return {"error": self.last().raw_text}
+        message = self.messages[id] if id else self.last()
+        await message.download_media(path)
+        return {"id": message.id, "photo": str(message.photo.id)}
+
+    async def other_picture(self, id, photo):
+        """Waits until a message has another picture."""
+        async with self.changed:
+            try:
+                async with asyncio.timeout(30):
+                    await self.changed.wait_for(lambda: str(self.messages[id].photo.id) != photo)
+            except TimeoutError:
+                return {"error": self.messages[id].raw_text}
+        return {}
+
+    async def wait_any(self, text):
+        """Waits until any message of the bot contains the text."""
+        found = lambda: [message for message in self.messages.values() if text in message.raw_text]
+        async with self.changed:
+            try:
+                async with asyncio.timeout(40):
+                    await self.changed.wait_for(found)
+            except TimeoutError:
+                return {"error": [message.raw_text for message in self.messages.values()]}
+        return {"id": found()[-1].id, "text": found()[-1].raw_text}
 
     async def expect(self, text):
         """Waits until the last message of the bot contains the text."""
@@ -72,9 +121,9 @@ class Person:
                 return {"error": self.messages[id].raw_text}
         return {"text": self.messages[id].raw_text}
 
-    async def press(self, data):
-        """Presses a button of the last message, or one that it does not have."""
-        request = GetBotCallbackAnswerRequest(self.bot, self.last().id, data=data.encode())
+    async def press(self, data, id=None):
+        """Presses a button of a message or of the last one; it need not have it."""
+        request = GetBotCallbackAnswerRequest(self.bot, id or self.last().id, data=data.encode())
         try:
             answer = await self.client(request)
             return {"text": answer.message or "", "alert": bool(answer.alert)}

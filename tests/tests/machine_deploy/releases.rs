@@ -44,6 +44,9 @@ fn a_first_deploy_waits_for_its_settings() {
     assert!(said.contains("kept /opt/tg_video_streamer/shared/.env"), "{said}");
     assert_ne!(host.run_of(MAIN), before);
     assert_eq!(host.current(), "second");
+    // The bot reads it.
+    let note = host.machine.read(&format!("{ROOT}/last-deploy")).unwrap();
+    assert!(note.starts_with("done releases/") && note.ends_with("-second\n"), "{note}");
     assert_eq!(host.machine.read(&format!("{ROOT}/shared/.env")).unwrap(), SETTINGS);
     // Linked into place again, but not to start at boot.
     assert_eq!(host.machine.run(&["systemctl", "is-enabled", MAIN]).unwrap().stdout, b"linked\n");
@@ -69,6 +72,8 @@ fn a_release_that_does_not_stay_up_is_taken_back() {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert_eq!(host.current(), "first");
+    let note = host.machine.read(&format!("{ROOT}/last-deploy")).unwrap();
+    assert!(note.starts_with("back releases/"), "{note}");
     host.run_of(MAIN);
     let runs = host.sh(&format!("systemctl cat {MAIN} >/dev/null; readlink -f {ROOT}/current"));
     assert_eq!(host.sh("ls /opt/tg_video_streamer/releases"), runs.rsplit('/').next().unwrap());

@@ -1,8 +1,9 @@
 //! Tests of when an incident begins, goes on and ends.
 
-use tgs_control::{PlayingItem, TelegramStatus};
+use tgs_control::{DiskSpace, PlayingItem, TelegramStatus};
 
 use super::*;
+use crate::machine_notes::{MachineNote, NoteSubject};
 
 fn on_air() -> BroadcastStatus {
     let mut status = BroadcastStatus::default();
@@ -105,6 +106,70 @@ fn failures_and_sessions_are_told_as_they_come() {
     assert_eq!(tell(&mut log)[0].2, IncidentKind::SessionReplaced);
     at(&mut log, 3000, &with("newer", "b"));
     assert_eq!((tell(&mut log), log.incidents.len()), (Vec::new(), 0));
+}
+
+#[test]
+fn deaths_updates_and_deploys_are_reported_once() {
+    let mut log = IncidentLog::default();
+    let time = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
+    let note = |subject: NoteSubject, is_good, at: u64| MachineNote {
+        subject,
+        is_good,
+        detail: "signal killed SEGV".into(),
+        at: 1_000_000 + at,
+    };
+    let main = || NoteSubject::Broadcast("main".to_owned());
+    // Of long ago.
+    let old = MachineNote { at: 5, ..note(main(), false, 0) };
+    log.observe_machine(&[old], time(0));
+    assert_eq!(tell(&mut log), []);
+    log.observe_machine(&[note(main(), true, 10)], time(10));
+    assert_eq!(tell(&mut log), []);
+    for _ in 0..2 {
+        log.observe_machine(&[note(main(), false, 20)], time(20));
+    }
+    assert_eq!(tell(&mut log)[0], (1, false, IncidentKind::Died, false));
+    let text = serde_json::to_string(&log).unwrap();
+    let mut log: IncidentLog = serde_json::from_str(&text).unwrap();
+    log.observe_machine(&[note(main(), false, 20)], time(30));
+    assert_eq!(tell(&mut log), []);
+    // It dies again: the same message.
+    log.observe_machine(&[note(main(), false, 40)], time(40));
+    assert_eq!(tell(&mut log)[0], (1, true, IncidentKind::Died, false));
+    log.observe_machine(&[note(NoteSubject::Deploy, true, 50)], time(50));
+    assert_eq!(tell(&mut log)[0].2, IncidentKind::Deployed);
+    log.observe_machine(&[note(NoteSubject::Deploy, false, 60)], time(60));
+    assert_eq!(tell(&mut log)[0], (1, false, IncidentKind::DeployTakenBack, false));
+    // An update that fails is an incident until the next one.
+    for (is_good, over) in [(false, false), (true, true)] {
+        log.observe_machine(&[note(NoteSubject::YtDlpUpdate, is_good, 70)], time(70));
+        assert_eq!(tell(&mut log)[0], (1, over, IncidentKind::YtDlpFailed, over));
+    }
+}
+
+#[test]
+fn several_channels_on_a_full_disk_are_one_incident() {
+    let mut log = IncidentLog::default();
+    let with = |free_bytes| {
+        let mut status = on_air();
+        status.disk = Some(DiskSpace { dir: "/var".into(), free_bytes, total_bytes: 100_000_000_000 });
+        status.ytdlp_updated = Some("1970-01-12T00:00:00Z".to_owned());
+        Ok(status)
+    };
+    let time = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
+    for channel in ["main", "news"] {
+        log.observe(channel, &with(1_000_000_000), time(0));
+    }
+    assert_eq!(
+        tell(&mut log),
+        [(1, false, IncidentKind::DiskFilling, false), (2, false, IncidentKind::DiskFilling, false)]
+    );
+    log.observe("main", &with(50_000_000_000), time(10));
+    assert_eq!(tell(&mut log), []);
+    log.observe("news", &with(50_000_000_000), time(20));
+    assert_eq!(tell(&mut log)[0], (1, true, IncidentKind::DiskFilling, true));
+    log.observe("news", &with(50_000_000_000), time(15 * 86_400));
+    assert_eq!(tell(&mut log)[0], (1, false, IncidentKind::YtDlpStale, false));
 }
 
 #[test]

@@ -10,7 +10,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tgs_control::{
-    AsRunListing, BroadcastStatus, CommandSender, Health, Hello, OutputListing, QueueListing, Timestamp,
+    AsRunListing, BroadcastStatus, CommandSender, DiskSpace, Health, Hello, OutputListing, QueueListing,
+    Timestamp,
     method::{
         AsRunParams, Call, GotoParams, LONGEST_TITLE, LogLines, MonitorFormat, PROTOCOL, PreviewParams,
         PreviewPicture, QueueAddParams, Queued, SchedulePlanParams, ScheduleSetParams, SeekParams,
@@ -18,7 +19,7 @@ use tgs_control::{
     },
     rpc::{ErrorCode, RpcError},
 };
-use tgs_core::{cancel::Cancel, logging, mask, time::Utc};
+use tgs_core::{cancel::Cancel, logging, mask, process, time::Utc, ytdlp_dir};
 use tgs_playout::{
     command::{Command, CommandRefused},
     engine::Control,
@@ -74,6 +75,9 @@ pub(crate) struct Answers {
     pub(crate) live: Option<Arc<LiveTakeover>>,
     /// Where the as-run log is.
     pub(crate) state_dir: PathBuf,
+    pub(crate) cache_dir: PathBuf,
+    /// yt-dlp: a path, or a name in PATH.
+    pub(crate) ytdlp: PathBuf,
     /// Held while a part of the as-run log is read, answered and sent: each takes megabytes.
     pub(crate) listing: Mutex<()>,
     /// Renders pictures; `None` where yt-dlp's options cannot be used.
@@ -330,9 +334,29 @@ impl Answers {
             sent_bytes: Some(METRICS.sent_bytes()),
             reconnects: Some(METRICS.reconnect_count()),
             live: self.live.as_ref().map(|live| live.status()),
+            disk: self.disk(),
+            ytdlp_updated: self.ytdlp_updated(),
             status,
         };
         status.to_masked_json()
+    }
+
+    fn disk(&self) -> Option<DiskSpace> {
+        let space = |dir: &PathBuf| {
+            let disk = rustix::fs::statvfs(dir).ok()?;
+            Some(DiskSpace {
+                dir: dir.display().to_string(),
+                free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+                total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+            })
+        };
+        let share = |disk: &DiskSpace| disk.free_bytes.saturating_mul(1000) / disk.total_bytes.max(1);
+        [&self.state_dir, &self.cache_dir].into_iter().filter_map(space).min_by_key(share)
+    }
+
+    fn ytdlp_updated(&self) -> Option<String> {
+        let program = process::find(&self.ytdlp).ok()?;
+        Some(Utc(ytdlp_dir::installed(&program)?.last_success?).to_string())
     }
 
     fn seek(&self, params: SeekParams, peer: &CommandSender) -> Result<(), RpcError> {

@@ -5,6 +5,8 @@ use grammers_tl_types as tl;
 
 /// Longest text in UTF-16 units: <https://core.telegram.org/api/config#message-length-max>
 const LONGEST: usize = 4096;
+/// Longest text below a picture: <https://core.telegram.org/api/config#caption-length-max>
+const LONGEST_CAPTION: usize = 1024;
 /// Longest part from elsewhere, in characters.
 const LONGEST_PART: usize = 300;
 
@@ -54,6 +56,29 @@ impl BotText {
         &self.text
     }
 
+    /// The text as it fits below a picture: 1024 UTF-16 units.
+    #[must_use]
+    pub fn caption(mut self) -> Self {
+        if self.units <= LONGEST_CAPTION {
+            return self;
+        }
+        let (mut units, text) = (0, std::mem::take(&mut self.text));
+        for c in text.chars() {
+            if units + c.len_utf16() >= LONGEST_CAPTION {
+                break;
+            }
+            units += c.len_utf16();
+            self.text.push(c);
+        }
+        self.text.push('…');
+        self.units = units + 1;
+        self.marked.retain_mut(|(offset, length)| {
+            *length = (*length).min(units.saturating_sub(*offset));
+            *length > 0
+        });
+        self
+    }
+
     fn push(&mut self, text: &str) {
         for c in text.chars() {
             if self.units + c.len_utf16() > LONGEST {
@@ -97,6 +122,16 @@ mod tests {
         // The first character has two UTF-16 units.
         assert_eq!((code.offset, code.length), (11, 11));
         assert_eq!(BotText::plain("a").foreign("\u{202e}").entities(), None);
+    }
+
+    #[test]
+    fn a_caption_is_cut_with_its_marks() {
+        let text = BotText::plain(&"a".repeat(1000)).foreign(&"🎬".repeat(30)).own("b").foreign("c");
+        let cut = text.caption();
+        assert_eq!(cut.text().encode_utf16().count(), 1023);
+        assert_eq!(cut.marked, [(1000, 22)]);
+        assert!(cut.text().ends_with("🎬…"));
+        assert_eq!(BotText::plain("a").caption().text(), "a");
     }
 
     #[test]

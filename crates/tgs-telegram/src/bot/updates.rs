@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use grammers_tl_types as tl;
 
+use super::file::BotFile;
+
 /// What a user of the bot did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BotUpdate {
@@ -20,8 +22,10 @@ pub struct PrivateMessage {
     pub user_id: i64,
     /// The message's ID.
     pub message_id: i32,
-    /// The text; empty for a message without one.
+    /// The text, or that below a file; empty for a message without one.
     pub text: String,
+    /// The file.
+    pub file: Option<BotFile>,
     /// When Telegram received it.
     pub sent: SystemTime,
     /// Whether it was requested after a gap, and may be old.
@@ -64,6 +68,7 @@ pub(super) fn convert(
                 user_id: peer.user_id,
                 message_id: message.id,
                 text: message.message,
+                file: BotFile::of(message.id, message.media),
                 sent: UNIX_EPOCH + Duration::from_secs(message.date.max(0).unsigned_abs().into()),
                 is_late,
                 lang_code: language(peer.user_id),

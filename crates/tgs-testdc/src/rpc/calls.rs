@@ -194,28 +194,28 @@ impl Method for functions::phone::GetGroupCallStreamChannels {
     }
 }
 
-impl Method for functions::upload::GetFile {
-    /// Serves seconds of live streams only.
-    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::upload::File> {
-        let me = caller.me()?.user_id;
-        let enums::InputFileLocation::InputGroupCallStream(wanted) = &self.location else {
-            return error("LOCATION_INVALID");
-        };
-        let call = live(caller, &wanted.call)?;
-        if !call.joined.contains(&me) {
-            return error("GROUPCALL_JOIN_MISSING");
-        }
-        if wanted.scale != 0 || wanted.time_ms % 1000 != 0 {
-            return error("TIME_INVALID");
-        }
-        let newest = call.last_frame_ms.unwrap_or_default();
-        let part = match &call.part {
-            Some(part) if wanted.time_ms <= newest => part,
-            _ => return error("TIME_TOO_BIG"),
-        };
-        let from = usize::try_from(self.offset).unwrap_or_default().min(part.len());
-        let to = from.saturating_add(usize::try_from(self.limit).unwrap_or_default()).min(part.len());
-        let bytes = part[from..to].to_vec();
-        Ok(types::upload::File { r#type: enums::storage::FileType::FilePartial, mtime: now(), bytes }.into())
+/// A second of a live stream; see `upload.getFile`.
+pub(super) fn stream_part(
+    caller: &mut Caller<'_>,
+    wanted: &types::InputGroupCallStream,
+    offset: i64,
+    limit: i32,
+) -> Answer<enums::upload::File> {
+    let me = caller.me()?.user_id;
+    let call = live(caller, &wanted.call)?;
+    if !call.joined.contains(&me) {
+        return error("GROUPCALL_JOIN_MISSING");
     }
+    if wanted.scale != 0 || wanted.time_ms % 1000 != 0 {
+        return error("TIME_INVALID");
+    }
+    let newest = call.last_frame_ms.unwrap_or_default();
+    let part = match &call.part {
+        Some(part) if wanted.time_ms <= newest => part,
+        _ => return error("TIME_TOO_BIG"),
+    };
+    let from = usize::try_from(offset).unwrap_or_default().min(part.len());
+    let to = from.saturating_add(usize::try_from(limit).unwrap_or_default()).min(part.len());
+    let bytes = part[from..to].to_vec();
+    Ok(types::upload::File { r#type: enums::storage::FileType::FilePartial, mtime: now(), bytes }.into())
 }

@@ -1,9 +1,13 @@
-//! Messages of private chats between a user and a bot: sent, edited, listed, and pushed to both.
+//! Messages of private chats between a user and a bot: sent, edited, forwarded, listed, and pushed
+//! to both.
+
+use std::sync::Arc;
 
 use grammers_tl_types::{enums, functions, types};
 
-use super::{Answer, Caller, Method, error};
+use super::{Answer, Caller, Method, error, media::input_media};
 use crate::{
+    files::StoredFile,
     mailbox::{Change, PrivateMessage},
     message::now,
     objects,
@@ -12,6 +16,10 @@ use crate::{
 
 /// Longest text, in UTF-16 units: `message_length_max` of `help.getConfig`.
 const LONGEST_TEXT: usize = 4096;
+/// Longest text of a message with a photo or document: `caption_length_max` of `help.getConfig`.
+const LONGEST_CAPTION: usize = 1024;
+/// Most messages that one call names.
+const MOST_MESSAGES: usize = 100;
 /// Longest data of a button in bytes: <https://core.telegram.org/bots/api#inlinekeyboardbutton>
 const LONGEST_DATA: usize = 64;
 /// Most buttons of a message: observed; more are `REPLY_MARKUP_TOO_LONG`.
@@ -34,10 +42,11 @@ pub(super) fn other_side(caller: &Caller<'_>, me: &Account, peer: &enums::InputP
     }
 }
 
-fn check_text(text: &str) -> Answer<()> {
+fn check_text(text: &str, is_caption: bool) -> Answer<()> {
     match text.encode_utf16().count() {
-        0 => error("MESSAGE_EMPTY"),
-        1..=LONGEST_TEXT => Ok(()),
+        0 if !is_caption => error("MESSAGE_EMPTY"),
+        units if is_caption && units > LONGEST_CAPTION => error("MEDIA_CAPTION_TOO_LONG"),
+        0..=LONGEST_TEXT => Ok(()),
         _ => error("MESSAGE_TOO_LONG"),
     }
 }
@@ -81,8 +90,8 @@ impl Caller<'_> {
             ..sent.clone()
         };
         let date = sent.edited.unwrap_or(sent.date);
-        let seen_by_me = objects::private_message(&sent);
-        let seen_by_other = objects::private_message(&received);
+        let seen_by_me = objects::private_message(self.state, &sent);
+        let seen_by_other = objects::private_message(self.state, &received);
         let change = self.state.mail.entry(other).or_default().put(received);
         let pushed =
             objects::private_updates(self.state, other, me, vec![update(seen_by_other, change)], date);
@@ -99,33 +108,120 @@ impl Caller<'_> {
     }
 }
 
+/// What a new message consists of.
+struct NewMessage {
+    other: i64,
+    random_id: i64,
+    text: String,
+    entities: Option<Vec<enums::MessageEntity>>,
+    markup: Option<enums::ReplyMarkup>,
+    media: Option<Arc<StoredFile>>,
+    forwarded: Option<(i32, String)>,
+}
+
+impl Caller<'_> {
+    /// Sends a message of `me`. Returns the updates for the sender, and the date.
+    fn send_new(&mut self, me: i64, new: NewMessage) -> Answer<([enums::Update; 2], i32)> {
+        let mailbox = self.state.mail.entry(me).or_default();
+        if !mailbox.is_new(new.random_id) {
+            return Err(crate::error::RpcError { code: 500, name: "RANDOM_ID_DUPLICATE".to_owned() });
+        }
+        let id = mailbox.next_id();
+        let id_of_other = self.state.mail.entry(new.other).or_default().next_id();
+        let date = now();
+        let sent = PrivateMessage {
+            id,
+            other: new.other,
+            id_of_other,
+            out: true,
+            text: new.text,
+            entities: new.entities,
+            markup: new.markup,
+            media: new.media,
+            forwarded: new.forwarded,
+            date,
+            edited: None,
+        };
+        let own = self.deliver(me, sent);
+        let named = types::UpdateMessageId { id, random_id: new.random_id }.into();
+        Ok(([named, own], date))
+    }
+}
+
 impl Method for functions::messages::SendMessage {
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
         let me = caller.me()?;
         let other = other_side(caller, &me, &self.peer)?;
-        check_text(&self.message)?;
+        check_text(&self.message, false)?;
         check_markup(&me, self.reply_markup.as_ref())?;
-        let mailbox = caller.state.mail.entry(me.user_id).or_default();
-        if !mailbox.is_new(self.random_id) {
-            return Err(crate::error::RpcError { code: 500, name: "RANDOM_ID_DUPLICATE".to_owned() });
-        }
-        let id = mailbox.next_id();
-        let id_of_other = caller.state.mail.entry(other).or_default().next_id();
-        let date = now();
-        let sent = PrivateMessage {
-            id,
+        let new = NewMessage {
             other,
-            id_of_other,
-            out: true,
+            random_id: self.random_id,
             text: self.message,
             entities: self.entities,
             markup: self.reply_markup,
-            date,
-            edited: None,
+            media: None,
+            forwarded: None,
         };
-        let own = caller.deliver(me.user_id, sent);
-        let named = types::UpdateMessageId { id, random_id: self.random_id }.into();
-        Ok(objects::private_updates(caller.state, me.user_id, other, vec![named, own], date))
+        let (updates, date) = caller.send_new(me.user_id, new)?;
+        Ok(objects::private_updates(caller.state, me.user_id, other, updates.to_vec(), date))
+    }
+}
+
+impl Method for functions::messages::SendMedia {
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
+        let me = caller.me()?;
+        let other = other_side(caller, &me, &self.peer)?;
+        check_text(&self.message, true)?;
+        check_markup(&me, self.reply_markup.as_ref())?;
+        let media = input_media(caller, me.user_id, &self.media)?;
+        let new = NewMessage {
+            other,
+            random_id: self.random_id,
+            text: self.message,
+            entities: self.entities,
+            markup: self.reply_markup,
+            media: Some(media),
+            forwarded: None,
+        };
+        let (updates, date) = caller.send_new(me.user_id, new)?;
+        Ok(objects::private_updates(caller.state, me.user_id, other, updates.to_vec(), date))
+    }
+}
+
+impl Method for functions::messages::ForwardMessages {
+    /// Within private chats with bots, whose messages alone exist here.
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
+        let me = caller.me()?;
+        let from = other_side(caller, &me, &self.from_peer)?;
+        let other = other_side(caller, &me, &self.to_peer)?;
+        if self.id.len() != self.random_id.len() || !(1..=MOST_MESSAGES).contains(&self.id.len()) {
+            return error("RANDOM_ID_INVALID");
+        }
+        let (mut updates, mut date) = (Vec::new(), now());
+        for (id, random_id) in self.id.into_iter().zip(self.random_id) {
+            let mailbox = caller.state.mail.get(&me.user_id);
+            let Some(old) =
+                mailbox.and_then(|mailbox| mailbox.get(id)).filter(|old| old.other == from).cloned()
+            else {
+                return error("MESSAGE_ID_INVALID");
+            };
+            let author = if old.out { me.user_id } else { from };
+            let name = caller.state.account(author).map_or_else(String::new, |it| it.first_name.clone());
+            let new = NewMessage {
+                other,
+                random_id,
+                text: old.text,
+                entities: old.entities,
+                markup: None,
+                media: old.media,
+                forwarded: Some(old.forwarded.unwrap_or((old.date, name))),
+            };
+            let (of_this, at) = caller.send_new(me.user_id, new)?;
+            updates.extend(of_this);
+            date = at;
+        }
+        Ok(objects::private_updates(caller.state, me.user_id, other, updates, date))
     }
 }
 
@@ -134,8 +230,8 @@ impl Method for functions::messages::EditMessage {
         let me = caller.me()?;
         let other = other_side(caller, &me, &self.peer)?;
         let mailbox = caller.state.mail.get(&me.user_id);
-        let Some(old) = mailbox.and_then(|mailbox| mailbox.get(self.id)).filter(|old| old.other == other)
-        else {
+        let old = mailbox.and_then(|mailbox| mailbox.get(self.id)).filter(|old| old.other == other);
+        let Some(old) = old.cloned() else {
             return error("MESSAGE_ID_INVALID");
         };
         if !old.out {
@@ -143,8 +239,12 @@ impl Method for functions::messages::EditMessage {
         }
         check_markup(&me, self.reply_markup.as_ref())?;
         let text = self.message.unwrap_or_else(|| old.text.clone());
-        check_text(&text)?;
-        if text == old.text && self.reply_markup == old.markup {
+        let media = match &self.media {
+            Some(media) => Some(input_media(caller, me.user_id, media)?),
+            None => old.media.clone(),
+        };
+        check_text(&text, media.is_some())?;
+        if text == old.text && self.reply_markup == old.markup && media == old.media {
             return error("MESSAGE_NOT_MODIFIED");
         }
         let date = now();
@@ -152,8 +252,9 @@ impl Method for functions::messages::EditMessage {
             text,
             entities: self.entities,
             markup: self.reply_markup,
+            media,
             edited: Some(date),
-            ..old.clone()
+            ..old
         };
         let own = caller.deliver(me.user_id, edited);
         Ok(objects::private_updates(caller.state, me.user_id, other, vec![own], date))
@@ -168,10 +269,36 @@ impl Method for functions::messages::GetHistory {
         let me = caller.me()?;
         let other = other_side(caller, &me, &self.peer)?;
         let limit = if self.limit > 0 { self.limit.unsigned_abs() as usize } else { 20 };
-        let mailbox = caller.state.mail.entry(me.user_id).or_default();
-        let older = mailbox.chat(other).filter(|message| self.offset_id == 0 || message.id < self.offset_id);
-        let messages = older.take(limit.min(100)).map(objects::private_message).collect();
+        let mailbox = caller.state.mail.get(&me.user_id);
+        let all = mailbox.into_iter().flat_map(|mailbox| mailbox.chat(other));
+        let older = all.filter(|message| self.offset_id == 0 || message.id < self.offset_id);
+        let shown = older.take(limit.min(100)).map(|message| objects::private_message(caller.state, message));
+        let messages = shown.collect();
         let users = objects::pair(caller.state, me.user_id, other);
+        let (topics, chats) = (Vec::new(), Vec::new());
+        Ok(types::messages::Messages { messages, topics, chats, users }.into())
+    }
+}
+
+impl Method for functions::messages::GetMessages {
+    /// Messages of the account's own private chats. Omits unknown ones.
+    fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::messages::Messages> {
+        let me = caller.me()?;
+        if self.id.len() > MOST_MESSAGES {
+            return error("LIMIT_INVALID");
+        }
+        let Some(mailbox) = caller.state.mail.get(&me.user_id) else { return error("MESSAGE_IDS_EMPTY") };
+        let found = self.id.iter().filter_map(|id| match id {
+            enums::InputMessage::Id(id) => mailbox.get(id.id),
+            _ => None,
+        });
+        let found: Vec<_> = found.collect();
+        let messages = found.iter().map(|message| objects::private_message(caller.state, message)).collect();
+        let mut people: Vec<i64> = found.iter().map(|message| message.other).chain([me.user_id]).collect();
+        people.sort_unstable();
+        people.dedup();
+        let accounts = people.iter().filter_map(|id| caller.state.account(*id));
+        let users = accounts.map(|account| objects::user(caller.state, me.user_id, account)).collect();
         let (topics, chats) = (Vec::new(), Vec::new());
         Ok(types::messages::Messages { messages, topics, chats, users }.into())
     }

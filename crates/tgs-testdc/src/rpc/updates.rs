@@ -34,7 +34,9 @@ impl Method for functions::updates::GetDifference {
         let Some(last) = missed.iter().take(MOST_CHANGES).next_back() else {
             return Ok(types::updates::DifferenceEmpty { date: now(), seq: SEQ }.into());
         };
-        let message = |change: &Change| mailbox.get(change.message).map(objects::private_message);
+        let message = |change: &Change| {
+            mailbox.get(change.message).map(|message| objects::private_message(caller.state, message))
+        };
         let (mut new_messages, mut other_updates, mut people) = (Vec::new(), Vec::new(), Vec::new());
         for change in missed.iter().take(MOST_CHANGES) {
             people.extend(mailbox.get(change.message).map(|message| message.other));
