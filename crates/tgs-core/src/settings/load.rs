@@ -6,6 +6,7 @@ mod look;
 mod outputs;
 mod picture;
 mod proxy;
+mod recording;
 mod sound;
 
 use std::{
@@ -320,6 +321,7 @@ impl<'a> Reader<'a> {
             metrics_file: self.optional("METRICS_FILE", path),
             control_socket: self.optional("CONTROL_SOCKET", path),
             live: self.live(),
+            recording: self.recording(),
             look: self.look()?,
             sound: self.sound()?,
             playlist: playlist?,
