@@ -88,12 +88,12 @@ pub struct RecordCut {
     /// The format of the bytes: `matroska`.
     #[serde(deserialize_with = "null_as_default")]
     pub format: String,
-    /// When the first frame was aired.
+    /// When the first frame was aired: at or before the time asked for.
     #[serde(deserialize_with = "null_as_default")]
-    pub from: Timestamp,
+    pub from: RecordMoment,
     /// When the last frame was aired.
     #[serde(deserialize_with = "null_as_default")]
-    pub to: Timestamp,
+    pub to: RecordMoment,
     /// The length of the media, without what is missing.
     #[serde(deserialize_with = "null_as_default")]
     pub seconds: f64,
@@ -105,16 +105,28 @@ pub struct RecordCut {
     pub missing: Vec<RecordGap>,
 }
 
+/// A moment of a recording.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecordMoment {
+    /// In UTC.
+    #[serde(deserialize_with = "null_as_default")]
+    pub utc: Timestamp,
+    /// In the time zone of the machine, as `2026-03-29 14:00:00 +02:00`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub local: String,
+}
+
 /// A time of which nothing was recorded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecordGap {
     /// Its beginning.
     #[serde(deserialize_with = "null_as_default")]
-    pub from: Timestamp,
+    pub from: RecordMoment,
     /// Its end.
     #[serde(deserialize_with = "null_as_default")]
-    pub to: Timestamp,
+    pub to: RecordMoment,
 }
 
 #[cfg(test)]

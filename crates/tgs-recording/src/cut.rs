@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt, path::Path, time::Duration};
 
-use tgs_control::{RecordCut, RecordGap, Timestamp};
+use tgs_control::{RecordCut, RecordGap, RecordMoment, Timestamp};
 
 use crate::{
     index::{RecordingIndex, whole_element},
@@ -128,7 +128,7 @@ pub fn cut(
     if let Some(other) = selected.iter().find(|other| other.index.tracks != first.index.tracks) {
         return Err(CutError::FormatChanges(zone.shown(Timestamp(other.begins()))));
     }
-    Ok(join(selected))
+    Ok(join(selected, zone))
 }
 
 /// The files that may have a part of the time.
@@ -170,7 +170,8 @@ fn is_unfinished(path: &Path) -> bool {
 }
 
 /// Puts the selections on one clock.
-fn join(selected: Vec<Selection>) -> (RecordCut, CutStream) {
+fn join(selected: Vec<Selection>, zone: &RecordingZone) -> (RecordCut, CutStream) {
+    let moment = |at: u64| RecordMoment { utc: Timestamp(at), local: zone.shown(Timestamp(at)) };
     let from = selected.first().map_or(0, Selection::begins);
     let (mut to, mut end) = (from, 0_i64);
     let (mut pieces, mut missing) = (VecDeque::new(), Vec::new());
@@ -182,7 +183,7 @@ fn join(selected: Vec<Selection>) -> (RecordCut, CutStream) {
         } else {
             let gap = begins as i64 - to as i64;
             if gap > MAX_GAP as i64 {
-                missing.push(RecordGap { from: Timestamp(to), to: Timestamp(begins) });
+                missing.push(RecordGap { from: moment(to), to: moment(begins) });
             }
             let kept = if (-1000..=MAX_GAP as i64).contains(&gap) { gap } else { 0 };
             end + kept - selection.first.time as i64
@@ -198,8 +199,8 @@ fn join(selected: Vec<Selection>) -> (RecordCut, CutStream) {
     let media: u64 = pieces.iter().map(|piece| piece.end - piece.at).sum();
     let cut = RecordCut {
         format: "matroska".to_owned(),
-        from: Timestamp(from),
-        to: Timestamp(to),
+        from: moment(from),
+        to: moment(to),
         seconds: end as f64 / 1000.0,
         bytes: head.len() as u64 + media,
         missing,

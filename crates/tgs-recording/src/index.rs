@@ -144,6 +144,8 @@ impl RecordingIndex {
             }
             at = end;
         }
+        // Titles behind the last cluster stay.
+        index.media_end = at;
         index.end_with_last_whole(file, newest)?;
         Ok(index)
     }
@@ -154,9 +156,9 @@ impl RecordingIndex {
             let blocks = read_at(file, body, (end - body).min(MAX_TABLE) as usize)?;
             if let Some(last) = last_shown(&blocks) {
                 self.end = last + PICTURE_MS;
-                self.media_end = end;
                 break;
             }
+            self.media_end = at;
             self.keyframes.retain(|keyframe| keyframe.at != at);
         }
         Ok(())

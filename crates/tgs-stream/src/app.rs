@@ -28,7 +28,7 @@ use tgs_playout::{
     engine::{self, Control},
     lane::ListReturn,
     output::Output,
-    outputs::RunningOutputs,
+    outputs::{RunningOutputs, RunningRecorder},
 };
 use tgs_telegram::Ingest;
 
@@ -37,7 +37,7 @@ use crate::{
     broadcast::Broadcast,
     cache_cli, check, children,
     cli::Cli,
-    control_server::{Answers, ControlServer, Subscribers},
+    control_server::{Answers, ControlServer, RecordingReads, Subscribers},
     live_input::LiveInputError,
     live_takeover::LiveTakeover,
     preflight::{self, PublishTarget},
@@ -45,7 +45,7 @@ use crate::{
     resolver::Resolver,
     schedule::{Schedule, ScheduleConfig, ScheduleFile, plan_of_day},
     settings_source::{ReadSettings, ReloadableSettings, SettingsSource},
-    setup::{engine_failed, further_outputs, meter, profile, resolver, rtmp_output, send_as},
+    setup::{engine_failed, further_outputs, meter, profile, recorder, resolver, rtmp_output, send_as},
     standing::Standing,
     status_server,
     status_source::StatusSource,
@@ -240,6 +240,7 @@ fn broadcast(
     let kept_in = (!cli.once).then_some(&*settings.state_dir);
     let standing = Standing::open(kept_in, settings.pause_max, control);
     let _outputs = start_outputs(settings, &target, &standing, control)?;
+    let _recorder = start_recorder(settings, &target, control);
     let shown = StatusSource {
         control: control.clone(),
         telegram: into_telegram.then(|| status.clone()),
@@ -278,6 +279,20 @@ fn start_outputs(
     Ok(Some(control.start_outputs(outputs, &profile(settings))))
 }
 
+/// Starts to record. A broadcast into a file is a recording itself.
+fn start_recorder(
+    settings: &Settings,
+    target: &PublishTarget,
+    control: &Control,
+) -> Option<RunningRecorder> {
+    let config = recorder(settings.recording.as_ref()?);
+    if matches!(target, PublishTarget::Output(Output::File(_))) {
+        log::warn!("RECORD_DIR has no effect, because the broadcast is written to a file");
+        return None;
+    }
+    Some(control.start_recorder(config))
+}
+
 /// Opens the control socket. The broadcast runs without it too.
 fn open_control(
     settings: &Settings,
@@ -307,6 +322,7 @@ fn open_control(
         live,
         state_dir: settings.state_dir.clone(),
         listing: Mutex::default(),
+        recordings: RecordingReads::default(),
         previewer: broadcast.previewer(&source.control.stopped()).ok(),
         into_file: matches!(target, PublishTarget::Output(Output::File(_))),
         started: SystemTime::now(),

@@ -11,7 +11,7 @@ use tgs_core::{
     error::CliError,
     exit::Code,
     proxy::{ProxyList, UpstreamProxy},
-    settings::{self, AudioSide, NamedOutput, PublisherKind, Settings},
+    settings::{self, AudioSide, NamedOutput, PublisherKind, RecordSettings, Settings},
 };
 use tgs_playout::{
     command::Command,
@@ -25,7 +25,7 @@ use tgs_playout::{
     },
     loudness::LoudnessMeter,
     output::{self, Output},
-    outputs::OutputConfig,
+    outputs::{OutputConfig, RecorderConfig},
     profile::Profile,
 };
 use tgs_rtmp::url::RtmpUrl;
@@ -148,6 +148,16 @@ pub(crate) fn further_outputs(
         }
     }
     if problems.is_empty() { Ok(outputs) } else { Err(problems) }
+}
+
+/// Where and how the broadcast is recorded.
+pub(crate) fn recorder(settings: &RecordSettings) -> RecorderConfig {
+    RecorderConfig {
+        dir: settings.dir.clone(),
+        segment: settings.segment,
+        keep: settings.keep,
+        most_bytes: settings.most_bytes,
+    }
 }
 
 /// The output at `url`, through `proxies`. `origin` names the setting or server that gave the URL,
