@@ -4,12 +4,12 @@
 //! encoding. So the file belongs to the operator, who needs no access to the recordings.
 
 use std::{
-    env,
-    fs,
+    env, fs,
     io::{self, IsTerminal, Read, Write, stderr},
-    os::fd::OwnedFd,
-    os::unix::fs::PermissionsExt,
-    os::unix::net::UnixStream,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt, net::UnixStream},
+    },
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -274,7 +274,11 @@ fn run_ffmpeg(
     });
     let mut command = process::command(&ffmpeg);
     command.args(["-hide_banner", "-nostdin", "-loglevel", "error", "-y", "-f", "matroska", "-i", "pipe:0"]);
-    command.args(["-map", "0", "-c", "copy", "-movflags", "+faststart", "-f", format]).arg(part.path());
+    command.args(["-map", "0", "-c", "copy"]);
+    if format == "mp4" {
+        command.args(["-movflags", "+faststart"]);
+    }
+    command.args(["-f", format]).arg(part.path());
     command.stdin(OwnedFd::from(pipe));
     let output = process::output(command, LIMIT, MAX_PRINTED, cancel).context("write the cut with ffmpeg")?;
     if output.status.success() {

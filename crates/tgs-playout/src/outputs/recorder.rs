@@ -385,14 +385,9 @@ impl<'a> Recorder<'a> {
             return;
         }
         self.tidied = Some(Instant::now());
+        // Also while a file is written: writing to a file that was removed does not fail.
         if let Err(error) = self.tidy_store() {
-            self.store = None;
-            // With a file that is written, its next failure says so.
-            if self.part.is_none() {
-                self.fail(&error);
-            } else {
-                log::debug!("failed to look for old recordings: {error}");
-            }
+            self.fail(&error);
         }
     }
 
@@ -408,6 +403,10 @@ impl<'a> Recorder<'a> {
             log::info!("deleted {deleted} old recordings of {}", self.config.dir.display());
         }
         self.shared.set_kept(bytes);
+        if let Some(part) = self.part.as_ref().filter(|part| !part.path().exists()) {
+            let why = format!("{} was removed", part.path().display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
+        }
         for path in store.unfinished(self.part.as_ref().map(RecordingPart::path))? {
             self.shared.beat();
             match repair(&path) {

@@ -142,3 +142,26 @@ impl SharedRecorder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_does_not_turn_waits_for_the_disk() {
+        let state = |idle: Duration| {
+            let created = Instant::now().checked_sub(idle).unwrap();
+            let changing = RecorderChanging { state: RecorderState::Recording, ..RecorderChanging::default() };
+            let shown = RecorderShown {
+                dir: "/r".into(),
+                created,
+                beat: AtomicU64::new(1000),
+                changing: Mutex::new(changing),
+            };
+            SharedRecorder(Arc::new(shown)).status().recorder
+        };
+        assert_eq!(state(Duration::from_secs(5)), RecorderState::Recording);
+        let cause = "the disk does not answer".to_owned();
+        assert_eq!(state(Duration::from_secs(10)), RecorderState::Failing { cause });
+    }
+}
