@@ -75,7 +75,7 @@ fn records(recorder: &RecorderStatus) -> bool {
 
 /// The closed recordings, oldest first.
 fn recordings(dir: &Path) -> Vec<PathBuf> {
-    let mut all: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut all: Vec<_> = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
     all.retain(|path| path.extension().is_some_and(|ending| ending == "mkv"));
     all.sort();
     all
