@@ -88,9 +88,12 @@ fn run(command: &mut Command) -> Vec<u8> {
     done.stdout
 }
 
+/// An output that decodes. With the times of the file: in pictures, ffmpeg would round two to one.
+const NULL: [&str; 5] = ["-enc_time_base", "-1", "-f", "null", "-"];
+
 /// What ffprobe says of the file, all of which ffmpeg decodes without a complaint.
 fn probe(file: &Path) -> Value {
-    run(Command::new("ffmpeg").args(["-v", "error", "-xerror", "-i"]).arg(file).args(["-f", "null", "-"]));
+    run(Command::new("ffmpeg").args(["-v", "error", "-xerror", "-i"]).arg(file).args(NULL));
     let mut command = Command::new("ffprobe");
     command.args(["-v", "error", "-of", "json", "-show_format", "-show_streams", "-show_chapters"]).arg(file);
     serde_json::from_slice(&run(&mut command)).unwrap()
@@ -147,7 +150,7 @@ fn what_is_aired_is_recorded_listed_and_cut() {
 
     for (metric, least) in [
         ("tgs_recording_active", 1.0),
-        ("tgs_recording_written_bytes_total", 100_000.0),
+        ("tgs_recording_written_bytes_total", 20_000.0),
         ("tgs_recording_kept_bytes", 0.0),
     ] {
         assert!(broadcast.metric(metric).unwrap() >= least, "{metric}");
@@ -203,6 +206,8 @@ fn a_full_disk_stops_nothing_and_is_said() {
     let disk = Disk::of("24m").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (dir, kept) = (dir.path(), disk.path().join("records"));
+    // The mount itself may be written by anybody, and root trusts no such place.
+    fs::create_dir(&kept).unwrap();
     let ingest = Ingest::start().unwrap();
     let mut broadcast = launch(dir, &ingest, &kept).start().unwrap();
     until(&broadcast, "a recording", records);
@@ -272,6 +277,8 @@ fn an_item_with_other_codec_headers_is_a_file_of_its_own() {
     let launch = launch.play([dir.join("own.mp4"), dir.join("other.mp4")]).set("RECORD_DIR", &kept);
     let mut broadcast = launch.set("PASSTHROUGH", "1").set("FADE", "0ms").start().unwrap();
     until_media(&ingest, 13_000);
+    let refused = fails(dir, &["record", "cut", "--from", "20s", "--to", "now", "x.mkv"]);
+    assert!(refused.contains("the format of picture or sound changes at 20"), "{refused}");
     broadcast.stop().unwrap();
     let record = ingest.record().unwrap();
     let headers = record.tags().filter(|tag| tag.kind == Kind::Video && tag.is_sequence_header()).count();
@@ -282,6 +289,4 @@ fn an_item_with_other_codec_headers_is_a_file_of_its_own() {
     assert!((seconds(&probed[0]) - 4.0).abs() < 0.2, "{}", probed[0]);
     let titles: Vec<_> = probed.iter().map(|it| chapters(it)[0].0.clone()).collect();
     assert_eq!(titles[..2], ["own", "other"]);
-    let refused = fails(dir, &["record", "cut", "--from", "20s", "--to", "now", "x.mkv"]);
-    assert!(refused.contains("does not run") || refused.contains("no broadcast"), "{refused}");
 }

@@ -44,13 +44,15 @@ const MAX_DISTANCE: u64 = 30_000;
 /// Seconds from 1970 to 2001, where the dates of EBML begin.
 const EPOCH_SECONDS: i64 = 978_307_200;
 
-/// The codec headers of a file, as bodies of FLV tags.
+/// The tracks of a file: their codec headers, as bodies of FLV tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordedCodecs {
+pub struct RecordedTracks {
     /// H.264.
     pub video: Arc<[u8]>,
     /// AAC; absent in a broadcast without sound.
     pub audio: Option<Arc<[u8]>>,
+    /// Pictures a second: players cannot tell it from times in milliseconds.
+    pub fps: u32,
 }
 
 /// Where the head of a file has what closing it fills in.
@@ -106,7 +108,7 @@ pub(crate) fn plain_title(text: &str) -> String {
 }
 
 /// The head of a file that is not closed.
-pub(crate) fn file_head(codecs: &RecordedCodecs, started: Timestamp) -> Vec<u8> {
+pub(crate) fn file_head(codecs: &RecordedTracks, started: Timestamp) -> Vec<u8> {
     let mut out = ElementBytes::default();
     begin_segment(&mut out);
     out.void(VOID, SEEK_SPACE);
@@ -152,7 +154,7 @@ fn info_of(info: &mut ElementBytes, started: Timestamp) {
     info.text(0x4d80, "tgs-recording").text(0x5741, concat!("tgs-stream ", env!("CARGO_PKG_VERSION")));
 }
 
-fn put_tracks(tracks: &mut ElementBytes, codecs: &RecordedCodecs) {
+fn put_tracks(tracks: &mut ElementBytes, codecs: &RecordedTracks) {
     let common = |entry: &mut ElementBytes, number: u64, codec: &str, private: &[u8]| {
         entry.uint(0xd7, number).uint(0x73c5, number).uint(0x83, number).uint(0x9c, 0);
         entry.text(0x0022_b59c, "und").text(0x86, codec).bytes(0x63a2, private);
@@ -160,6 +162,7 @@ fn put_tracks(tracks: &mut ElementBytes, codecs: &RecordedCodecs) {
     tracks.master(0xae, |entry| {
         common(entry, 1, "V_MPEG4/ISO/AVC", codecs.video.get(5..).unwrap_or_default());
         let size = AvcConfig::parse(&codecs.video).map(|config| (config.width, config.height));
+        entry.uint(0x0023_e383, 1_000_000_000 / u64::from(codecs.fps.max(1)));
         // A header that is not understood still has a picture, whose size decoders know.
         let (width, height) = size.unwrap_or((16, 16));
         entry.master(0xe0, |video| {

@@ -14,7 +14,7 @@ use tgs_rtmp::flv::Tag;
 use crate::{
     index::{HEAD_SPACE, RecordingIndex},
     matroska::{
-        HeadPlaces, RecordedChapter, RecordedCodecs, RecordedKeyframe, add_chapter, chapters_element, closing,
+        HeadPlaces, RecordedChapter, RecordedTracks, RecordedKeyframe, add_chapter, chapters_element, closing,
         clusters, cues_element, file_head, note, plain_title, read_head,
     },
     place::{finished_path, free_path},
@@ -31,7 +31,7 @@ const PICTURE_MS: u64 = 40;
 pub struct RecordingPart {
     file: File,
     path: PathBuf,
-    codecs: Option<RecordedCodecs>,
+    codecs: Option<RecordedTracks>,
     places: HeadPlaces,
     started: Timestamp,
     /// Bytes of whole elements.
@@ -47,7 +47,7 @@ pub struct RecordingPart {
 impl RecordingPart {
     /// Creates a recording in `dir`, whose time 0 is `started`; `stem` is its name without an
     /// ending.
-    pub fn create(dir: &Path, stem: &str, started: Timestamp, codecs: RecordedCodecs) -> io::Result<Self> {
+    pub fn create(dir: &Path, stem: &str, started: Timestamp, codecs: RecordedTracks) -> io::Result<Self> {
         let path = free_path(dir, stem)?;
         let file = File::options().read(true).write(true).create_new(true).mode(0o640).open(&path)?;
         let head = file_head(&codecs, started);
@@ -77,7 +77,7 @@ impl RecordingPart {
 
     /// The codec headers of its frames.
     #[must_use]
-    pub fn codecs(&self) -> Option<&RecordedCodecs> {
+    pub fn codecs(&self) -> Option<&RecordedTracks> {
         self.codecs.as_ref()
     }
 

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tgs_control::Timestamp;
 use tgs_recording::{
-    RecordedCodecs,
+    RecordedTracks,
     cut::{CutError, cut},
     index::RecordingIndex,
     part::{RecordingPart, repair},
@@ -28,7 +28,7 @@ const BATCH: u64 = 800;
 /// A real encoding: reordered pictures, a keyframe every 2 s, and sound.
 struct Media {
     dir: tempfile::TempDir,
-    codecs: RecordedCodecs,
+    codecs: RecordedTracks,
     frames: Vec<Tag>,
 }
 
@@ -63,7 +63,7 @@ impl Media {
             }
         }
         let [video, audio] = headers;
-        Self { dir, codecs: RecordedCodecs { video: video.unwrap(), audio }, frames }
+        Self { dir, codecs: RecordedTracks { video: video.unwrap(), audio, fps: 25 }, frames }
     }
 
     fn source(&self) -> PathBuf {

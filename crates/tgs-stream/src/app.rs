@@ -285,7 +285,7 @@ fn start_recorder(
     target: &PublishTarget,
     control: &Control,
 ) -> Option<RunningRecorder> {
-    let config = recorder(settings.recording.as_ref()?);
+    let config = recorder(settings, settings.recording.as_ref()?);
     if matches!(target, PublishTarget::Output(Output::File(_))) {
         log::warn!("RECORD_DIR has no effect, because the broadcast is written to a file");
         return None;

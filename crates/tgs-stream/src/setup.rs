@@ -151,12 +151,13 @@ pub(crate) fn further_outputs(
 }
 
 /// Where and how the broadcast is recorded.
-pub(crate) fn recorder(settings: &RecordSettings) -> RecorderConfig {
+pub(crate) fn recorder(settings: &Settings, recording: &RecordSettings) -> RecorderConfig {
     RecorderConfig {
-        dir: settings.dir.clone(),
-        segment: settings.segment,
-        keep: settings.keep,
-        most_bytes: settings.most_bytes,
+        dir: recording.dir.clone(),
+        segment: recording.segment,
+        fps: profile(settings).fps,
+        keep: recording.keep,
+        most_bytes: recording.most_bytes,
     }
 }
 

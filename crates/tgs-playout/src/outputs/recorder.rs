@@ -77,6 +77,8 @@ pub struct RecorderConfig {
     pub dir: PathBuf,
     /// The period of the local clock that a file covers.
     pub segment: Duration,
+    /// The broadcast's number of pictures a second.
+    pub fps: u32,
     /// Age at which a file is deleted.
     pub keep: Duration,
     /// Size of all files together in bytes; 0: without a limit.
@@ -166,7 +168,7 @@ impl<'a> Recorder<'a> {
             events,
             clock,
             shared,
-            splitter: FileSplitter::new(zone.clone(), config.segment),
+            splitter: FileSplitter::new(zone.clone(), config.segment, config.fps),
             zone,
             store: None,
             part: None,

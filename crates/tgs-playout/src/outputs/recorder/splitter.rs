@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tgs_control::Timestamp;
 use tgs_recording::{
-    RecordedCodecs,
+    RecordedTracks,
     place::{RecordingPeriod, RecordingZone},
 };
 use tgs_rtmp::flv::{Kind, Tag};
@@ -37,7 +37,7 @@ pub(super) enum FileStep {
 pub(super) struct BegunFile {
     /// The time of the wall clock at the file's time 0.
     pub(super) started: Timestamp,
-    pub(super) codecs: RecordedCodecs,
+    pub(super) codecs: RecordedTracks,
 }
 
 /// The file that the frames go to.
@@ -48,7 +48,7 @@ struct CurrentFile {
     /// From the clock of the stream to the wall clock.
     offset: i64,
     period: RecordingPeriod,
-    codecs: RecordedCodecs,
+    codecs: RecordedTracks,
 }
 
 /// The state of the division into files.
@@ -56,6 +56,7 @@ struct CurrentFile {
 pub(super) struct FileSplitter {
     zone: RecordingZone,
     segment: Duration,
+    fps: u32,
     /// Tags that are not placed yet.
     pending: VecDeque<Tag>,
     /// Codec headers in force before `pending`: video, audio.
@@ -74,10 +75,12 @@ fn track(tag: &Tag) -> usize {
 }
 
 impl FileSplitter {
-    pub(super) fn new(zone: RecordingZone, segment: Duration) -> Self {
+    /// `fps` is the broadcast's number of pictures a second.
+    pub(super) fn new(zone: RecordingZone, segment: Duration, fps: u32) -> Self {
         Self {
             zone,
             segment,
+            fps,
             pending: VecDeque::new(),
             headers: [None, None],
             observed: 0,
@@ -167,14 +170,14 @@ impl FileSplitter {
     }
 
     /// The codec headers in force shortly after `at`.
-    fn codecs_after(&self, at: u64) -> Option<RecordedCodecs> {
+    fn codecs_after(&self, at: u64) -> Option<RecordedTracks> {
         let [mut video, mut audio] = self.headers.clone();
         let soon = self.pending.iter().take_while(|tag| tag.timestamp < at + TOGETHER_MS);
         for header in soon.filter(|tag| tag.is_sequence_header()) {
             let known = if header.kind == Kind::Audio { &mut audio } else { &mut video };
             *known = Some(header.body.clone());
         }
-        Some(RecordedCodecs { video: video?, audio })
+        Some(RecordedTracks { video: video?, audio, fps: self.fps })
     }
 
     /// Removes the sound before a change of its header shortly after `at`, and returns it with

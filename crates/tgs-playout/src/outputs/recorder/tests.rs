@@ -91,6 +91,7 @@ fn with(dir: &Path, most_bytes: u64, act: impl FnOnce(Aired<'_>, &SharedRecorder
     let config = RecorderConfig {
         dir: dir.to_owned(),
         segment: Duration::from_hours(1),
+        fps: 25,
         keep: Duration::from_hours(24),
         most_bytes,
     };

@@ -39,7 +39,7 @@ type Files = Vec<(f64, Vec<(Kind, u64)>)>;
 
 /// Runs the stream in parts of 400 ms, as they are sent at START plus `late` of their time.
 fn files(tags: Vec<Tag>, late: impl Fn(u64) -> u64) -> Files {
-    let mut splitter = FileSplitter::new(zone(), Duration::from_hours(1));
+    let mut splitter = FileSplitter::new(zone(), Duration::from_hours(1), 25);
     let mut files = Files::new();
     let mut note = |steps: Vec<FileStep>| {
         for step in steps {
@@ -101,7 +101,7 @@ fn headers_that_change_begin_a_file_with_both_of_them() {
     tags.extend([4001, 4041, 4081].map(sound));
     tags.push(header(Kind::Audio, 4121, 2));
     tags.extend(media(4121, 8121).into_iter().skip(1));
-    let mut splitter = FileSplitter::new(zone(), Duration::from_hours(1));
+    let mut splitter = FileSplitter::new(zone(), Duration::from_hours(1), 25);
     splitter.push(tags);
     splitter.observe(8121, Timestamp(START + 8121));
     let steps = splitter.steps(true);
