@@ -75,7 +75,8 @@ fn records(recorder: &RecorderStatus) -> bool {
 
 /// The closed recordings, oldest first.
 fn recordings(dir: &Path) -> Vec<PathBuf> {
-    let mut all: Vec<_> = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+    let mut all: Vec<_> =
+        fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
     all.retain(|path| path.extension().is_some_and(|ending| ending == "mkv"));
     all.sort();
     all
@@ -172,7 +173,10 @@ fn what_is_aired_is_recorded_listed_and_cut() {
     let found = chapters(&probed);
     let titles: Vec<_> = found.iter().map(|(title, _)| &**title).collect();
     assert!(titles.starts_with(&["first", "second 'é' <x>", "first"]), "{found:?}");
-    assert!(found[0].1 < 0.1 && (found[1].1 - 4.0).abs() < 0.2 && (found[2].1 - 9.0).abs() < 0.2, "{found:?}");
+    assert!(
+        found[0].1 < 0.1 && (found[1].1 - 4.0).abs() < 0.2 && (found[2].1 - 9.0).abs() < 0.2,
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -245,9 +249,7 @@ fn a_disk_that_hangs_stops_nothing_and_is_said() {
     let mut broadcast = launch(dir, &ingest, &kept).start().unwrap();
     until(&broadcast, "a recording", records);
     disk.freeze().unwrap();
-    let hangs = |it: &RecorderStatus| {
-        matches!(&it.recorder, RecorderState::Failing { cause } if cause == "the disk does not answer")
-    };
+    let hangs = |it: &RecorderStatus| matches!(&it.recorder, RecorderState::Failing { cause } if cause == "the disk does not answer");
     until(&broadcast, "the hanging disk", hangs);
     let played = ingest.record().unwrap().media().last().unwrap().received.timestamp;
     until_media(&ingest, played + 12_000);
@@ -265,7 +267,8 @@ fn a_disk_that_hangs_stops_nothing_and_is_said() {
 fn an_item_with_other_codec_headers_is_a_file_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let (dir, kept) = (dir.path(), dir.path().join("records"));
-    let codec = "-c:v libx264 -preset veryfast -profile:v main -g 30 -keyint_min 30 -sc_threshold 0 -pix_fmt yuv420p";
+    let codec =
+        "-c:v libx264 -preset veryfast -profile:v main -g 30 -keyint_min 30 -sc_threshold 0 -pix_fmt yuv420p";
     let video = Video { millis: 4000, codec, ..VIDEO };
     let sound = clips::Audio { rate: 44_100, millis: 4000, ..AUDIO };
     let own = Clip { name: "own-headers", video: Some(video), audio: Some(sound), ..PLAIN };

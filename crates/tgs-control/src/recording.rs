@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_status_of_a_newer_version_is_read() {
-        let read = r#"{"dir":"/r","recorder":{"state":"resting","x":1},"file":null,"written_bytes":null,"y":2}"#;
+        let read =
+            r#"{"dir":"/r","recorder":{"state":"resting","x":1},"file":null,"written_bytes":null,"y":2}"#;
         let read: RecorderStatus = serde_json::from_str(read).unwrap();
         assert_eq!(read, RecorderStatus { dir: "/r".into(), ..RecorderStatus::default() });
         let failing = RecorderState::Failing { cause: "full".into() };

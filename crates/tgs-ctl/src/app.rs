@@ -4,8 +4,8 @@ use std::{process::ExitCode, time::SystemTime};
 
 use serde_json::{Value, json};
 use tgs_control::{
-    AsRunListing, BroadcastStatus, ControlClient, LiveStatus, OutputListing, PlaylistPage, QueueListing, RecordCut, RecordListing,
-    SchedulePlan, ScheduleText,
+    AsRunListing, BroadcastStatus, ControlClient, LiveStatus, OutputListing, PlaylistPage, QueueListing,
+    RecordCut, RecordListing, SchedulePlan, ScheduleText,
     channels::Channel,
     method::{
         AsRunParams, Call, GotoParams, LogLines, LogTailParams, NoParams, OutputParams, PlaylistListParams,
@@ -282,7 +282,8 @@ fn list_outputs(control: &mut NamedControl, json: bool) -> Result<(), CliError> 
 fn record(mut control: NamedControl, command: RecordCommand) -> Result<(), CliError> {
     match command {
         RecordCommand::List { limit, json } => {
-            let result = control.call("list the recordings", &Call::RecordList(RecordListParams { limit }))?;
+            let result =
+                control.call("list the recordings", &Call::RecordList(RecordListParams { limit }))?;
             if json {
                 return output::json(&result).map(drop);
             }

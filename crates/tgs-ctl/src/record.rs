@@ -4,7 +4,9 @@
 //! encoding. So the file belongs to the operator, who needs no access to the recordings.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     io::{self, IsTerminal, Read, Write, stderr},
     os::{
         fd::OwnedFd,
@@ -151,7 +153,7 @@ pub(crate) struct CutTarget {
 
 /// Checks the name of the file before anything is read.
 pub(crate) fn check_target(file: &Path) -> Result<CutTarget, CliError> {
-    let ending = file.extension().map(|ending| ending.to_ascii_lowercase());
+    let ending = file.extension().map(OsStr::to_ascii_lowercase);
     let format = match ending.as_ref().and_then(|ending| ending.to_str()) {
         Some("mkv") => "matroska",
         Some("mp4") => "mp4",
@@ -186,7 +188,8 @@ pub(crate) fn write(client: ControlClient, cut: &RecordCut, target: &CutTarget) 
     stream.set_read_timeout(Some(SILENCE)).context("read from the broadcast")?;
     let feeding = stream.try_clone().context("read from the broadcast")?;
     let all = cut.bytes;
-    let feeder = thread::Builder::new().name("feed".into()).spawn(move || feed(&first, &feeding, writer, all));
+    let feeder =
+        thread::Builder::new().name("feed".into()).spawn(move || feed(&first, &feeding, writer, all));
     let feeder = feeder.context("start a thread")?;
     let done = run_ffmpeg(&part, target.format, reader, &cancel);
     // Wakes the feeder from its read.
@@ -218,9 +221,8 @@ fn feed(first: &[u8], stream: &UnixStream, mut pipe: io::PipeWriter, all: u64) -
     let mut progress = CutProgress { shown: None, all };
     loop {
         match media.read(&mut buffer) {
-            Ok(0) => break,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
+            Ok(0) | Err(_) => break,
             Ok(read) => {
                 // ffmpeg has failed, and says why.
                 if pipe.write_all(&buffer[..read]).is_err() {

@@ -69,8 +69,11 @@ fn recordings(dir: &Path, user: Option<&str>) -> Finding {
     let quoted = dir.to_string_lossy();
     let make = as_root(&format!("install -d -o {owner} {}", shell_words::quote(&quoted)));
     let text = format!("RECORD_DIR {quoted} does not exist");
-    let parent = dir.parent().is_some_and(Path::is_dir);
-    if parent { Finding::warn(check, text) } else { Finding::fail(check, text) }.with_remedy(make)
+    if dir.parent().is_some_and(Path::is_dir) {
+        Finding::warn(check, text).with_remedy(make)
+    } else {
+        Finding::fail(check, text, make)
+    }
 }
 
 /// A finding if the user cannot write to the directory, or if that cannot be determined.

@@ -26,11 +26,11 @@ use tgs_control::OutputStatus;
 use tgs_core::{cancel::Cancel, supervise::keep_running};
 
 pub(crate) use self::queue::OutputFeed;
+use self::{publish::OutputThread, queue::TagQueue, recorder::RecorderView, state::FurtherOutput};
 pub use self::{
     recorder::{RecorderConfig, RunningRecorder},
     state::OutputConfig,
 };
-use self::{publish::OutputThread, queue::TagQueue, recorder::RecorderView, state::FurtherOutput};
 use crate::{clock::SystemClock, events::EventSubscription, profile::Profile, threads::await_end};
 
 /// How long the end of the process waits for the outputs to end their streams.

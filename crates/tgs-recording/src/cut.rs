@@ -45,8 +45,10 @@ pub enum CutError {
     #[error("nothing was recorded between {0} and {1}; tgs-ctl record list shows what was")]
     Nothing(String, String),
     /// The format of picture or sound changes, and one file cannot hold both.
-    #[error("the format of picture or sound changes at {0}, and one file cannot hold both; cut up to that time, and \
-             from it on")]
+    #[error(
+        "the format of picture or sound changes at {0}, and one file cannot hold both; cut up to that time, and \
+             from it on"
+    )]
     FormatChanges(String),
     /// A recording cannot be read.
     #[error("read {name}: {source}")]
@@ -132,11 +134,7 @@ pub fn cut(
 }
 
 /// The files that may have a part of the time.
-fn candidates(
-    all: &[RecordingFile],
-    from: Timestamp,
-    to: Timestamp,
-) -> impl Iterator<Item = &RecordingFile> {
+fn candidates(all: &[RecordingFile], from: Timestamp, to: Timestamp) -> impl Iterator<Item = &RecordingFile> {
     let follows = all.iter().skip(1).map(|next| Some(next.started)).chain([None]);
     all.iter().zip(follows).filter_map(move |(file, next)| {
         let is_before = next.is_some_and(|next| next.0 + SLACK <= from.0);
@@ -162,7 +160,7 @@ fn select(path: &Path, from: Timestamp, to: Timestamp) -> io::Result<Option<Sele
     let behind = index.keyframes.iter().find(|keyframe| keyframe.time >= to && keyframe.at > first.at);
     let end = behind.map_or((index.media_end, index.end), |keyframe| (keyframe.at, keyframe.time));
     let decoded = RecordingIndex::cluster_time(&file, first.at)?;
-    Ok(Some(Selection { file, first, decoded, end, index }))
+    Ok(Some(Selection { file, index, first, decoded, end }))
 }
 
 fn is_unfinished(path: &Path) -> bool {

@@ -7,8 +7,8 @@ use tgs_control::Timestamp;
 use crate::{
     ebml::{ElementHead, LONGEST_HEAD, head},
     matroska::{
-        CHAPTERS, CLUSTER, CLUSTER_START, CUES, FileHead, HeadPlaces, RecordedChapter, RecordedKeyframe, VOID,
-        add_chapter, last_shown, read_chapters, read_cluster_start, read_cues, read_head, read_note,
+        CHAPTERS, CLUSTER, CLUSTER_START, CUES, FileHead, HeadPlaces, RecordedChapter, RecordedKeyframe,
+        VOID, add_chapter, last_shown, read_chapters, read_cluster_start, read_cues, read_head, read_note,
     },
 };
 
@@ -136,8 +136,9 @@ impl RecordingIndex {
                     newest.push((at, body, end));
                 }
                 VOID if end - body <= MAX_NOTE => {
-                    let note = read_note(&read_at(file, body, (end - body) as usize)?);
-                    note.into_iter().for_each(|chapter| add_chapter(&mut index.chapters, chapter));
+                    if let Some(chapter) = read_note(&read_at(file, body, (end - body) as usize)?) {
+                        add_chapter(&mut index.chapters, chapter);
+                    }
                 }
                 VOID => {}
                 _ => break,

@@ -20,4 +20,4 @@ pub mod place;
 pub mod store;
 pub mod when;
 
-pub use matroska::{RecordedChapter, RecordedTracks, RecordedKeyframe};
+pub use matroska::{RecordedChapter, RecordedKeyframe, RecordedTracks};

@@ -14,8 +14,8 @@ use tgs_rtmp::flv::Tag;
 use crate::{
     index::{HEAD_SPACE, RecordingIndex},
     matroska::{
-        HeadPlaces, RecordedChapter, RecordedTracks, RecordedKeyframe, add_chapter, chapters_element, closing,
-        clusters, cues_element, file_head, note, plain_title, read_head,
+        HeadPlaces, RecordedChapter, RecordedKeyframe, RecordedTracks, add_chapter, chapters_element,
+        closing, clusters, cues_element, file_head, note, plain_title, read_head,
     },
     place::{finished_path, free_path},
 };

@@ -209,8 +209,14 @@ mod tests {
         assert_eq!(period("2026-03-30T00:00:00Z", six), period("2026-03-30T03:59:59Z", six));
         // A zone of half hours.
         let zone = RecordingZone::named("Asia/Kolkata").unwrap();
-        assert_ne!(zone.period(at("2026-03-01T12:29:59Z"), HOUR), zone.period(at("2026-03-01T12:30:00Z"), HOUR));
-        assert_eq!(zone.period(at("2026-03-01T12:30:00Z"), HOUR), zone.period(at("2026-03-01T13:29:59Z"), HOUR));
+        assert_ne!(
+            zone.period(at("2026-03-01T12:29:59Z"), HOUR),
+            zone.period(at("2026-03-01T12:30:00Z"), HOUR)
+        );
+        assert_eq!(
+            zone.period(at("2026-03-01T12:30:00Z"), HOUR),
+            zone.period(at("2026-03-01T13:29:59Z"), HOUR)
+        );
     }
 
     #[test]

@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(days(), ["05", "06"]);
         assert_eq!(store.expire(now, limits(30, 1)).unwrap(), (2, 1000));
         assert!(current.exists() && other.exists());
-        assert_eq!(store.unfinished(None).unwrap(), [current.clone()]);
+        assert_eq!(store.unfinished(None).unwrap(), std::slice::from_ref(&current));
         assert!(store.unfinished(Some(&current)).unwrap().is_empty());
     }
 

@@ -7,7 +7,8 @@ use tgs_core::units::parse_duration;
 use crate::place::RecordingZone;
 
 /// What a time looks like, for messages.
-pub const FORMS: &str = "14:05, 14:05:30, \"2026-03-29 14:05\", 2026-03-29T14:05:00+02:00, or 10m for ten minutes ago";
+pub const FORMS: &str =
+    "14:05, 14:05:30, \"2026-03-29 14:05\", 2026-03-29T14:05:00+02:00, or 10m for ten minutes ago";
 
 /// The moment that `text` means: a local time of day (the last one), a local date with a time, RFC
 /// 3339, a duration before `now`, or `now`.
@@ -31,7 +32,11 @@ pub fn parse_moment(text: &str, now: Timestamp, zone: &RecordingZone) -> Option<
         let time: Time = text.contains(':').then(|| text.parse().ok())??;
         let today = zone.local(now).date();
         let days = [Some(today), today.yesterday().ok()];
-        return days.into_iter().flatten().filter_map(|date| zone.moment_of(date.to_datetime(time))).find(|it| *it <= now);
+        return days
+            .into_iter()
+            .flatten()
+            .filter_map(|date| zone.moment_of(date.to_datetime(time)))
+            .find(|it| *it <= now);
     }
     zone.moment_of(text.parse::<DateTime>().ok()?)
 }
@@ -62,7 +67,9 @@ mod tests {
         ] {
             assert_eq!(parse_moment(text, now, &zone), Timestamp::parse(expected), "{text}");
         }
-        for text in ["", "soon", "25:00", "2026-02-30 10:00", "10", "14", "-5m", "2026-03-29T10:00+99:00", "99999d"] {
+        for text in
+            ["", "soon", "25:00", "2026-02-30 10:00", "10", "14", "-5m", "2026-03-29T10:00+99:00", "99999d"]
+        {
             assert_eq!(parse_moment(text, now, &zone), None, "{text}");
         }
     }

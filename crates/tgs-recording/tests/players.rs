@@ -51,7 +51,8 @@ impl Media {
         let flv = dir.path().join("source.flv");
         let (picture, length) = (format!("testsrc2=size={size}:rate=25"), seconds.to_string());
         let inputs = ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", "sine=sample_rate=44100"];
-        let codecs = "-c:v libx264 -preset veryfast -bf 2 -g 50 -keyint_min 50 -sc_threshold 0 -c:a aac -ac 2";
+        let codecs =
+            "-c:v libx264 -preset veryfast -bf 2 -g 50 -keyint_min 50 -sc_threshold 0 -c:a aac -ac 2";
         run(ffmpeg(&inputs).args(["-t", &length]).args(codecs.split(' ')).arg(&flv));
         let mut reader = FlvReader::new(fs::File::open(&flv).unwrap());
         let (mut frames, mut headers) = (Vec::new(), [None, None]);
@@ -119,7 +120,8 @@ fn chapters(probed: &Value) -> Vec<(f64, String)> {
 fn hashes(file: &Path) -> String {
     let path = file.to_str().unwrap();
     run(&mut ffmpeg(&["-xerror", "-i", path, "-f", "null", "-"]));
-    let copy = ["-i", path, "-map", "0:v", "-map", "0:a", "-c", "copy", "-f", "streamhash", "-hash", "md5", "-"];
+    let copy =
+        ["-i", path, "-map", "0:v", "-map", "0:a", "-c", "copy", "-f", "streamhash", "-hash", "md5", "-"];
     String::from_utf8(run(&mut ffmpeg(&copy))).unwrap()
 }
 
@@ -147,7 +149,10 @@ fn a_closed_recording_has_each_frame_is_seekable_and_has_chapters() {
     assert!((duration(&probed) - 21.1).abs() < 0.1, "{probed}");
     let streams = &probed["streams"];
     assert_eq!((streams[0]["codec_name"].as_str(), streams[0]["width"].as_u64()), (Some("h264"), Some(160)));
-    assert_eq!((streams[1]["codec_name"].as_str(), streams[1]["sample_rate"].as_str()), (Some("aac"), Some("44100")));
+    assert_eq!(
+        (streams[1]["codec_name"].as_str(), streams[1]["sample_rate"].as_str()),
+        (Some("aac"), Some("44100"))
+    );
     let expected: Vec<_> = (0..5).map(|n| (n as f64 * 5.0, title(n))).collect();
     assert_eq!(chapters(&probed), expected);
     assert_eq!(hashes(&path), hashes(&media.source()));
@@ -195,7 +200,10 @@ fn what_a_crash_leaves_is_repaired_up_to_its_last_whole_part() {
             // A title is noted with the first frames behind its beginning.
             let expected = (millis / 5000 + 1) as usize;
             let found = chapters(&probed).len();
-            assert!(found == expected || found + 1 == expected && millis % 5000 < BATCH, "{found} of {expected}");
+            assert!(
+                found == expected || found + 1 == expected && millis % 5000 < BATCH,
+                "{found} of {expected}"
+            );
             // To repair it twice changes nothing.
             let again = repaired.with_extension("mkv.part");
             fs::rename(&repaired, &again).unwrap();
@@ -258,7 +266,10 @@ fn a_cut_joins_files_at_keyframes_and_leaves_out_what_is_missing() {
     assert_eq!(hashes(&path), hashes(&media.source()));
     assert_eq!(whole.missing.len(), 1, "{whole:?}");
     let gap = &whole.missing[0];
-    assert!(gap.from.utc.0.abs_diff(NOON + 14_080) < 50 && gap.to.utc.0.abs_diff(NOON + 74_080) < 50, "{gap:?}");
+    assert!(
+        gap.from.utc.0.abs_diff(NOON + 14_080) < 50 && gap.to.utc.0.abs_diff(NOON + 74_080) < 50,
+        "{gap:?}"
+    );
     let probed = probe(&path);
     assert!((duration(&probed) - 21.1).abs() < 0.2, "{probed}");
     // A chapter that a new file repeats is one chapter.
@@ -268,12 +279,19 @@ fn a_cut_joins_files_at_keyframes_and_leaves_out_what_is_missing() {
     // From a keyframe before to a keyframe behind, over the end of a file.
     for ending in ["mkv", "mp4"] {
         let (part, path) = cut_into(dir.path(), 5000, 9100, ending);
-        assert!(part.from.utc.0.abs_diff(NOON + 4080) < 50 && part.to.utc.0.abs_diff(NOON + 10_080) < 50, "{part:?}");
+        assert!(
+            part.from.utc.0.abs_diff(NOON + 4080) < 50 && part.to.utc.0.abs_diff(NOON + 10_080) < 50,
+            "{part:?}"
+        );
         let probed = probe(&path);
         assert!((duration(&probed) - 6.0).abs() < 0.2 && part.missing.is_empty(), "{probed}");
         hashes(&path);
         let found = chapters(&probed);
-        assert_eq!((found[0].1.clone(), found[1].1.clone(), found.len()), (title(0), title(1), 3), "{found:?}");
+        assert_eq!(
+            (found[0].1.clone(), found[1].1.clone(), found.len()),
+            (title(0), title(1), 3),
+            "{found:?}"
+        );
         assert!((found[1].0 - 1.0).abs() < 0.15, "{found:?}");
     }
 

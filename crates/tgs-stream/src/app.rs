@@ -280,11 +280,7 @@ fn start_outputs(
 }
 
 /// Starts to record. A broadcast into a file is a recording itself.
-fn start_recorder(
-    settings: &Settings,
-    target: &PublishTarget,
-    control: &Control,
-) -> Option<RunningRecorder> {
+fn start_recorder(settings: &Settings, target: &PublishTarget, control: &Control) -> Option<RunningRecorder> {
     let config = recorder(settings, settings.recording.as_ref()?);
     if matches!(target, PublishTarget::Output(Output::File(_))) {
         log::warn!("RECORD_DIR has no effect, because the broadcast is written to a file");

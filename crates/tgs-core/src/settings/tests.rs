@@ -129,13 +129,7 @@ fn defaults() {
         as_run_keep: Duration::from_hours(400 * 24),
         recording: None,
         live: None,
-        look: LookSettings {
-            logo: None,
-            now_playing: NowPlaying::Off,
-            now_playing_for: Duration::from_secs(8),
-            now_playing_text: "{title} — {artist}".into(),
-            subtitles: SubtitleSetting::Off,
-        },
+        look: default_look(),
         sound: default_sound(),
         rust_log: "info".into(),
         warnings: vec![],
@@ -194,6 +188,29 @@ fn look_as_set() -> LookSettings {
     }
 }
 
+fn recording_as_set() -> RecordSettings {
+    RecordSettings {
+        dir: "/rec".into(),
+        segment: Duration::from_mins(30),
+        keep: Duration::from_hours(48),
+        most_bytes: 1_500_000_000,
+    }
+}
+
+fn default_look() -> LookSettings {
+    LookSettings {
+        logo: None,
+        now_playing: NowPlaying::Off,
+        now_playing_for: Duration::from_secs(8),
+        now_playing_text: "{title} — {artist}".into(),
+        subtitles: SubtitleSetting::Off,
+    }
+}
+
+fn separate_as_set() -> Vec<SeparateRule> {
+    [(SeparateBy::Artist, 3), (SeparateBy::Folder, 1)].map(|(by, items)| SeparateRule { by, items }).to_vec()
+}
+
 fn telegram_as_set() -> Telegram {
     Telegram {
         api_id: Some(7),
@@ -227,9 +244,7 @@ fn every_setting_is_read() {
         playlist: "/l".into(),
         repeat: false,
         shuffle: true,
-        separate: [(SeparateBy::Artist, 3), (SeparateBy::Folder, 1)]
-            .map(|(by, items)| SeparateRule { by, items })
-            .to_vec(),
+        separate: separate_as_set(),
         picture: Picture {
             quality: Quality { height: 1080, fps: 50 },
             kbps: Some(2500),
@@ -260,12 +275,7 @@ fn every_setting_is_read() {
         passthrough: true,
         image_duration: Duration::from_mins(2),
         as_run_keep: Duration::from_hours(7 * 24),
-        recording: Some(RecordSettings {
-            dir: "/rec".into(),
-            segment: Duration::from_mins(30),
-            keep: Duration::from_hours(48),
-            most_bytes: 1_500_000_000,
-        }),
+        recording: Some(recording_as_set()),
         live: None,
         look: look_as_set(),
         sound: other_sound(),

@@ -35,6 +35,7 @@ use tgs_rtmp::flv::Tag;
 
 pub(crate) use self::state::RecorderView;
 use self::{
+    metrics::METRICS,
     splitter::{BegunFile, FileSplitter, FileStep},
     state::SharedRecorder,
 };
@@ -198,15 +199,15 @@ impl<'a> Recorder<'a> {
         self.note_events();
         self.tidy();
         if self.take(reader) || last {
-            let steps = self.splitter.steps(last);
-            for step in steps {
+            for step in self.splitter.steps(last) {
                 self.execute(step);
                 self.shared.beat();
             }
         } else if self.taken.is_some_and(|at| at.elapsed() > IDLE) {
             self.taken = None;
-            let steps = self.splitter.steps(true);
-            steps.into_iter().for_each(|step| self.execute(step));
+            for step in self.splitter.steps(true) {
+                self.execute(step);
+            }
             self.end_file();
             self.splitter.forget_file();
             if self.retry.is_none() {
@@ -289,8 +290,12 @@ impl<'a> Recorder<'a> {
             None => self.store.insert(RecordingStore::open(&self.config.dir)?),
         };
         store.check_room()?;
-        let part =
-            RecordingPart::create(&self.config.dir, &self.zone.stem(file.started), file.started, file.codecs)?;
+        let part = RecordingPart::create(
+            &self.config.dir,
+            &self.zone.stem(file.started),
+            file.started,
+            file.codecs,
+        )?;
         log::debug!("recording into {}", part.path().display());
         let name = part.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.shared.begin_file(name);
@@ -404,7 +409,7 @@ impl<'a> Recorder<'a> {
         if deleted > 0 {
             log::info!("deleted {deleted} old recordings of {}", self.config.dir.display());
         }
-        self.shared.set_kept(bytes);
+        METRICS.kept_bytes.set(bytes as i64);
         if let Some(part) = self.part.as_ref().filter(|part| !part.path().exists()) {
             let why = format!("{} was removed", part.path().display());
             return Err(io::Error::new(io::ErrorKind::NotFound, why));

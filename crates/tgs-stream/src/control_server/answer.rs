@@ -162,9 +162,7 @@ impl Answers {
             Call::ScheduleSet(params) => self.set_schedule(&params, peer),
             Call::SchedulePlan(params) => self.plan_schedule(&params),
             Call::OutputList(_) => result(&OutputListing { outputs: self.control.outputs() }),
-            Call::RecordList(params) => {
-                result(&self.recordings.list(self.control.recording_dir(), params)?)
-            }
+            Call::RecordList(params) => result(&self.recordings.list(self.control.recording_dir(), params)?),
             Call::RecordCut(params) => {
                 log::info!("command: record.cut from {:?} to {:?} (from {peer})", params.from, params.to);
                 let (cut, stream) = self.recordings.cut(self.control.recording_dir(), &params)?;

@@ -140,7 +140,8 @@ impl FileSplitter {
             return;
         }
         let Some(file) = self.current.as_ref().filter(|_| tag.is_frame()) else { return };
-        let of_file = if tag.kind == Kind::Audio { file.codecs.audio.as_ref() } else { Some(&file.codecs.video) };
+        let of_file =
+            if tag.kind == Kind::Audio { file.codecs.audio.as_ref() } else { Some(&file.codecs.video) };
         if of_file.is_some() && self.headers[track(&tag)].as_ref() == of_file && tag.timestamp >= file.base {
             frames.push(Tag { timestamp: tag.timestamp - file.base, ..tag });
         }

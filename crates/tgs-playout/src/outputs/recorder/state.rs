@@ -110,10 +110,6 @@ impl SharedRecorder {
         self.lock().lost += lost.as_secs_f64();
     }
 
-    pub(super) fn set_kept(&self, bytes: u64) {
-        METRICS.kept_bytes.set(bytes as i64);
-    }
-
     /// Whether a message about `what` is new, or was logged long ago.
     pub(super) fn is_due(&self, what: &str) -> bool {
         let mut changing = self.lock();
@@ -151,7 +147,8 @@ mod tests {
     fn a_thread_that_does_not_turn_waits_for_the_disk() {
         let state = |idle: Duration| {
             let created = Instant::now().checked_sub(idle).unwrap();
-            let changing = RecorderChanging { state: RecorderState::Recording, ..RecorderChanging::default() };
+            let changing =
+                RecorderChanging { state: RecorderState::Recording, ..RecorderChanging::default() };
             let shown = RecorderShown {
                 dir: "/r".into(),
                 created,

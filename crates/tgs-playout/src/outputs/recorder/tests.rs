@@ -158,7 +158,9 @@ fn a_disk_that_fails_stops_nothing_and_is_tried_again() {
     with(&place, 0, |mut aired, shared| {
         aired.air(4000, 100);
         let status = shared_status(shared);
-        assert!(matches!(&status.recorder, RecorderState::Failing { cause } if cause.contains("No such file")));
+        assert!(
+            matches!(&status.recorder, RecorderState::Failing { cause } if cause.contains("No such file"))
+        );
         assert!(status.lost_seconds > 2.0, "{status:?}");
         fs::create_dir(dir.path().join("mount")).unwrap();
         aired.recorder.retry = Some(Instant::now());
@@ -211,7 +213,8 @@ fn what_a_crash_has_left_is_closed_and_the_oldest_are_deleted() {
         aired.air(30_000, 800);
         aired.recorder.tidied = None;
         aired.air(400, 800);
-        let sizes: u64 = fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().metadata().unwrap().len()).sum();
+        let sizes: u64 =
+            fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().metadata().unwrap().len()).sum();
         assert!((80_000..=210_000).contains(&sizes), "{sizes}");
     });
 }

@@ -69,7 +69,8 @@ fn run(plan: &Plan, list: &Path, records: Option<&Path>) -> Result<(f64, f64)> {
     let after = started.so_far()?;
     let resident = after.memory.last().context("no memory was measured")?.1;
     if let Some(records) = records {
-        let written: u64 = fs::read_dir(records)?.flatten().filter_map(|it| Some(it.metadata().ok()?.len())).sum();
+        let written: u64 =
+            fs::read_dir(records)?.flatten().filter_map(|it| Some(it.metadata().ok()?.len())).sum();
         ensure!(written > 0, "nothing was recorded");
     }
     Ok(((after.all - before.all) / plan.window.as_secs_f64(), resident))

@@ -38,13 +38,15 @@ fn headers(at: u64, version: u8) -> Vec<Tag> {
 type Files = Vec<(f64, Vec<(Kind, u64)>)>;
 
 /// Runs the stream in parts of 400 ms, as they are sent at START plus `late` of their time.
-fn files(tags: Vec<Tag>, late: impl Fn(u64) -> u64) -> Files {
+fn files(tags: &[Tag], late: impl Fn(u64) -> u64) -> Files {
     let mut splitter = FileSplitter::new(zone(), Duration::from_hours(1), 25);
     let mut files = Files::new();
     let mut note = |steps: Vec<FileStep>| {
         for step in steps {
             match step {
-                FileStep::Begin(file) => files.push(((file.started.0 as f64 - START as f64) / 1000.0, Vec::new())),
+                FileStep::Begin(file) => {
+                    files.push(((file.started.0 as f64 - START as f64) / 1000.0, Vec::new()));
+                }
                 FileStep::Append(tags) => {
                     let times = tags.iter().map(|tag| (tag.kind, tag.timestamp));
                     files.last_mut().unwrap().1.extend(times);
@@ -71,7 +73,7 @@ fn a_file_begins_with_the_hour_and_with_each_change_of_the_clock() {
     // Through the hour that exists twice, and the next one.
     let tags = [headers(0, 1), media(0, 2 * 3_600_000 + 20_000)].concat();
     let count = tags.iter().filter(|tag| tag.is_frame()).count();
-    let found = files(tags, |_| 0);
+    let found = files(&tags, |_| 0);
     assert_eq!(starts(&found), [0.0, 10.0, 3610.0, 7210.0]);
     // Not a frame is lost or comes twice.
     assert_eq!(found.iter().map(|(_, frames)| frames.len()).sum::<usize>(), count);
@@ -84,12 +86,12 @@ fn a_file_begins_with_the_hour_and_with_each_change_of_the_clock() {
 #[test]
 fn a_broadcast_that_stood_still_begins_a_file() {
     let tags = [headers(0, 1), media(0, 8000)].concat();
-    let found = files(tags.clone(), |at| if at < 4000 { 0 } else { 100_000 });
+    let found = files(&tags, |at| if at < 4000 { 0 } else { 100_000 });
     // The last frames before the pause may be counted to the file behind it.
     assert_eq!(found.len(), 2, "{:?}", starts(&found));
     assert!((103.0..=105.0).contains(&found[1].0), "{:?}", starts(&found));
     // Short delays change nothing.
-    assert_eq!(starts(&files(tags, |at| at % 1900)).len(), 1);
+    assert_eq!(starts(&files(&tags, |at| at % 1900)).len(), 1);
 }
 
 #[test]
@@ -105,12 +107,8 @@ fn headers_that_change_begin_a_file_with_both_of_them() {
     splitter.push(tags);
     splitter.observe(8121, Timestamp(START + 8121));
     let steps = splitter.steps(true);
-    let [
-        FileStep::Begin(first),
-        FileStep::Append(before),
-        FileStep::Begin(second),
-        FileStep::Append(behind),
-    ] = &steps[..]
+    let [FileStep::Begin(first), FileStep::Append(before), FileStep::Begin(second), FileStep::Append(behind)] =
+        &steps[..]
     else {
         panic!("{steps:#?}")
     };
@@ -129,7 +127,7 @@ fn frames_of_a_codec_that_the_file_has_not_are_left_out() {
     tags.push(header(Kind::Audio, 3000, 2));
     tags.extend((3000..4000).step_by(40).flat_map(|at| [picture(at, false), sound(at + 1)]));
     tags.extend(media(4000, 8000));
-    let found = files(tags, |_| 0);
+    let found = files(&tags, |_| 0);
     assert_eq!(starts(&found), [0.0, 4.0]);
     assert_eq!(found[0].1.iter().filter(|(kind, _)| *kind == Kind::Audio).count(), 75);
     assert_eq!(found[0].1.iter().filter(|(kind, _)| *kind == Kind::Video).count(), 100);
@@ -140,5 +138,5 @@ fn nothing_is_written_before_the_first_keyframe_and_its_headers() {
     let mut tags = media(0, 2000);
     tags.extend(headers(2000, 1));
     tags.extend((2000..3000).step_by(40).map(|at| picture(at, false)));
-    assert!(files(tags, |_| 0).is_empty());
+    assert!(files(&tags, |_| 0).is_empty());
 }
