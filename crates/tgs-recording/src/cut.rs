@@ -206,7 +206,7 @@ fn join(selected: Vec<Selection>, zone: &RecordingZone) -> (RecordCut, CutStream
     (cut, CutStream { head: Some(head), pieces })
 }
 
-/// Adds the chapters of a selection. One that continues the chapter before is none of its own.
+/// Adds the chapters of a selection. One that continues the chapter before is left out.
 fn add_chapters(all: &mut Vec<RecordedChapter>, selection: &Selection, moved: impl Fn(u64) -> u64) {
     let (first, of_file) = (selection.first.time, &selection.index.chapters);
     let current = of_file.iter().rev().find(|chapter| chapter.time <= first);

@@ -71,8 +71,8 @@ impl Media {
         self.dir.path().join("source.flv")
     }
 
-    /// Writes the frames from `from` to `to` ms, which were aired at NOON plus `late` and their time,
-    /// with a title every 5 s.
+    /// Writes the frames from `from` to `to` ms, which were aired at NOON plus `late` and their
+    /// time, with a title every 5 s.
     fn write(&self, dir: &Path, from: u64, to: u64, late: u64) -> RecordingPart {
         let started = Timestamp(NOON + late + from);
         let stem = RecordingZone::of_host().stem(started);

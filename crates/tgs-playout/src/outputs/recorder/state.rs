@@ -11,10 +11,10 @@ use std::{
 
 use tgs_control::{RecorderState, RecorderStatus};
 
-use super::{GATHER, metrics::METRICS};
+use super::metrics::METRICS;
 
 /// A thread that has not turned for this time waits for the disk.
-const STUCK: Duration = Duration::from_secs(6);
+const STUCK: Duration = Duration::from_secs(7);
 
 /// The same message is logged again after this time at the earliest.
 const SILENCE: Duration = Duration::from_mins(10);
@@ -124,7 +124,7 @@ impl SharedRecorder {
     fn status(&self) -> RecorderStatus {
         let turned = Duration::from_millis(self.0.beat.load(Ordering::Relaxed));
         let changing = self.lock();
-        let recorder = if self.0.created.elapsed() > turned + GATHER + STUCK {
+        let recorder = if self.0.created.elapsed() > turned + STUCK {
             RecorderState::Failing { cause: "the disk does not answer".to_owned() }
         } else {
             changing.state.clone()

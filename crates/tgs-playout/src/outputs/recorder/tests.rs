@@ -189,7 +189,7 @@ fn what_a_crash_has_left_is_closed_and_the_oldest_are_deleted() {
         aired.air(6000, 100);
     });
     assert!(recorded(dir.path()).is_empty());
-    // Two days before, and another file that is none of ours.
+    // Two days before, and a file of somebody else.
     let old = dir.path().join("2026-11-26T00-00-00+0000.mkv");
     fs::write(&old, [0; 10]).unwrap();
     let long_ago = std::time::UNIX_EPOCH + Duration::from_millis(START) - Duration::from_hours(48);
