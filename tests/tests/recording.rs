@@ -200,6 +200,7 @@ fn a_kill_loses_less_than_two_seconds() {
         assert_eq!(all.len(), before + 1, "{all:?}");
         let recorded = seconds(&probe(all.last().unwrap()));
         let lost = f64::from(sent) / 1000.0 - recorded;
+        println!("{lost:.2} s of {sent} ms are lost");
         assert!(lost < 2.0, "{lost} s of {sent} ms are lost");
         again.stop().unwrap();
     }
