@@ -1,9 +1,13 @@
-//! A small tmpfs that a test can fill. Root only, because it is mounted.
+//! Small disks that a test can fill or freeze. Root only, because they are mounted.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 /// The file that fills the disk.
 const OTHERS: &str = "others";
@@ -46,4 +50,53 @@ impl Drop for Disk {
         // A lazy unmount keeps open files usable.
         let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
     }
+}
+
+/// A small ext4 on a loop device, whose writes hang while it is frozen. Root only.
+#[derive(Debug)]
+pub struct FrozenDisk {
+    mount: TempDir,
+    _image: NamedTempFile,
+}
+
+impl FrozenDisk {
+    /// A disk of 64 MiB.
+    pub fn new() -> Result<Self> {
+        let image = NamedTempFile::new()?;
+        image.as_file().set_len(64 << 20)?;
+        let mount = tempfile::tempdir()?;
+        run(Command::new("mkfs.ext4").arg("-q").arg(image.path()))?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(image.path()).arg(mount.path()))?;
+        Ok(Self { mount, _image: image })
+    }
+
+    /// The mount point.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.mount.path()
+    }
+
+    /// From now on writes wait.
+    pub fn freeze(&self) -> Result<()> {
+        run(Command::new("fsfreeze").arg("--freeze").arg(self.path()))
+    }
+
+    /// Lets the writes continue.
+    pub fn thaw(&self) -> Result<()> {
+        run(Command::new("fsfreeze").arg("--unfreeze").arg(self.path()))
+    }
+}
+
+impl Drop for FrozenDisk {
+    fn drop(&mut self) {
+        // Fails if it is not frozen.
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(self.path()).stderr(Stdio::null()).status();
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("run {command:?}"))?;
+    ensure!(status.success(), "{command:?} ended with {status}: be root");
+    Ok(())
 }

@@ -139,6 +139,8 @@ impl Scene {
             ("VIEWER_CHECK", "1".to_owned()),
             // Nothing listens there.
             ("ALSO_OUTPUT_URLS", "dead=rtmp://127.0.0.1:9/live/key".to_owned()),
+            // No disk is mounted there.
+            ("RECORD_DIR", "/mnt/missing/records".to_owned()),
         ];
         let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.machine.settings(ENV_FILE, &settings).unwrap();
@@ -305,7 +307,7 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
 
     scene.plays_well();
     // The test DC has no second of it for viewers.
-    scene.fire(&["TgsYtDlpStale", "TgsViewersSeeNothing", "TgsOutputDown"]);
+    scene.fire(&["TgsYtDlpStale", "TgsViewersSeeNothing", "TgsOutputDown", "TgsRecordingStopped"]);
 
     // Nothing that plays, and a standby session that is dead.
     let missing: Vec<_> = (0..12).map(|n| format!("missing-{n}.mp4\n")).collect();

@@ -96,6 +96,7 @@ fn promtool_has_nothing_to_say_in_any_state() {
     scene.set("LIVE_INPUT", &format!("rtmp://127.0.0.1:{}/live", free_port().unwrap())).unwrap();
     scene.set("LIVE_KEY", "0123456789abcdef").unwrap();
     scene.set("ALSO_OUTPUT_URLS", ALSO).unwrap();
+    scene.set("RECORD_DIR", tools.path().join("records").to_str().unwrap()).unwrap();
     let silence = scene.dc.fault(Fault::Silence, When::method("users.getUsers"));
     let launch = scene.launch().unwrap().play([film()]).arg(web.url("/hangs.mp4"));
     let mut broadcast = launch.start().unwrap();
@@ -193,6 +194,7 @@ fn alerts_and_dashboard_ask_for_what_is_there() {
     scene.set("YTDLP_PATH", yt_dlp(tools.path()).to_str().unwrap()).unwrap();
     scene.set("VIEWER_CHECK", "1").unwrap();
     scene.set("ALSO_OUTPUT_URLS", ALSO).unwrap();
+    scene.set("RECORD_DIR", tools.path().join("records").to_str().unwrap()).unwrap();
     let mut broadcast = scene.launch().unwrap().play([film()]).start().unwrap();
     broadcast.wait_metric("tgs_standby_valid", 1.0, LIMIT).unwrap();
     let asked = || broadcast.metric("tgs_viewer_live_edge_age_seconds").ok();

@@ -9,8 +9,12 @@ use tgs_e2e::bin_path::{cargo, workspace};
 /// What developers use, and operators never see: free to depend on anything.
 const DEVELOPERS: [&str; 3] = ["xtask", "tgs-e2e", "tgs-testdc"];
 /// The libraries, from the lowest layer up: a crate may use those of lower layers.
-const LAYERS: [&[&str]; 3] =
-    [&["tgs-core"], &["tgs-control", "tgs-rtmp", "tgs-schedule", "tgs-telegram"], &["tgs-playout"]];
+const LAYERS: [&[&str]; 4] = [
+    &["tgs-core"],
+    &["tgs-control", "tgs-rtmp", "tgs-schedule", "tgs-telegram"],
+    &["tgs-recording"],
+    &["tgs-playout"],
+];
 /// Who may speak to Telegram.
 const TELEGRAM: [&str; 4] = ["tgs-stream", "tgs-session", "tgs-diag", "tgs-bot"];
 

@@ -20,6 +20,7 @@ mod null;
 mod outputs;
 mod publisher;
 mod queue;
+mod recording;
 pub mod rpc;
 mod running;
 mod state_change;
@@ -41,6 +42,9 @@ pub use live::{LiveClient, LiveState, LiveStatus};
 pub use outputs::{OutputListing, OutputStatus};
 pub use publisher::PublisherState;
 pub use queue::{QueueEntry, QueueListing};
+pub use recording::{
+    RecordCut, RecordGap, RecordListing, RecordMoment, RecordedFile, RecorderState, RecorderStatus,
+};
 pub use running::RunningStatus;
 pub use state_change::StateChange;
 pub use status::{EngineStatus, OnAir, PlayingItem, Status};

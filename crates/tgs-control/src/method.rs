@@ -103,6 +103,14 @@ pub enum Call {
     /// Connects a paused output again.
     #[serde(rename = "output.resume")]
     OutputResume(OutputParams),
+    /// The recordings. Result: [`crate::RecordListing`]. This and `record.cut` are refused without
+    /// `RECORD_DIR`.
+    #[serde(rename = "record.list")]
+    RecordList(RecordListParams),
+    /// From the next line on, the connection carries a part of the recordings as Matroska, cut at
+    /// keyframes; the server closes it at the end. Result: [`crate::RecordCut`].
+    #[serde(rename = "record.cut")]
+    RecordCut(RecordCutParams),
     /// The last lines of the log. Result: [`LogLines`].
     #[serde(rename = "log.tail")]
     LogTail(LogTailParams),
@@ -344,6 +352,31 @@ pub struct OutputParams {
     pub name: String,
 }
 
+/// Parameters of `record.list`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecordListParams {
+    /// The number of recordings, the newest ones; at most 1,000.
+    pub limit: usize,
+}
+
+impl Default for RecordListParams {
+    fn default() -> Self {
+        Self { limit: 100 }
+    }
+}
+
+/// Parameters of `record.cut`. A time is a local one (`14:05`, `2026-03-29 14:05:30`), RFC 3339
+/// (`2026-03-29T14:05:00+02:00`), a duration before now (`10m`), or `now`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordCutParams {
+    /// Where the cut begins; at most 24 hours before its end.
+    pub from: String,
+    /// Where it ends.
+    pub to: String,
+}
+
 /// Parameters of `log.tail`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -381,7 +414,7 @@ pub struct MonitorFormat {
 
 impl Call {
     /// The names of all methods.
-    pub const METHODS: [&str; 33] = [
+    pub const METHODS: [&str; 35] = [
         "hello",
         "status",
         "next",
@@ -408,6 +441,8 @@ impl Call {
         "output.list",
         "output.pause",
         "output.resume",
+        "record.list",
+        "record.cut",
         "log.tail",
         "live.status",
         "live.take",
@@ -473,6 +508,7 @@ mod tests {
                 "queue.remove" => json!({ "id": 3 }),
                 "output.pause" | "output.resume" => json!({ "name": "vk" }),
                 "title.set" => json!({ "text": "Night" }),
+                "record.cut" => json!({ "from": "14:00", "to": "14:05" }),
                 "schedule.set" => json!({ "text": "", "etag": "0" }),
                 "seek" => json!({ "by": -10.0 }),
                 "goto" => json!({ "index": 2 }),

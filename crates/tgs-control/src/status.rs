@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tgs_core::mask;
 
-use crate::{OutputStatus, PublisherState, TelegramStatus, null::null_as_default};
+use crate::{OutputStatus, PublisherState, RecorderStatus, TelegramStatus, null::null_as_default};
 
 /// The `/status` document.
 ///
@@ -21,6 +21,9 @@ pub struct Status {
     /// The further outputs; absent without `ALSO_OUTPUT_URLS`.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
     pub outputs: Vec<OutputStatus>,
+    /// The recording; absent without `RECORD_DIR`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecorderStatus>,
     /// Warnings about the settings.
     #[serde(default, deserialize_with = "null_as_default")]
     pub warnings: Vec<String>,

@@ -12,6 +12,7 @@ mod outputs;
 mod own_table;
 mod parse;
 mod picture;
+mod recording;
 mod sound;
 mod table;
 mod values;
@@ -24,6 +25,7 @@ pub use self::{
     own_table::{OwnTable, OwnValues, SettingsFaults},
     parse::{ChatId, OnLoss, PublisherKind, Regen, ScheduleReturn, SeparateBy, SeparateRule},
     picture::{AudioPictureSetting, BackgroundSetting, Picture, Quality},
+    recording::RecordSettings,
     sound::{AudioSide, Sound, SoundLevel},
     table::{Setting, TABLE, Visibility, template},
     values::{Settings, Telegram},

@@ -5,12 +5,12 @@ use std::{process::ExitCode, time::SystemTime};
 use serde_json::{Value, json};
 use tgs_control::{
     AsRunListing, BroadcastStatus, ControlClient, LiveStatus, OutputListing, PlaylistPage, QueueListing,
-    SchedulePlan, ScheduleText,
+    RecordCut, RecordListing, SchedulePlan, ScheduleText,
     channels::Channel,
     method::{
         AsRunParams, Call, GotoParams, LogLines, LogTailParams, NoParams, OutputParams, PlaylistListParams,
-        QueueAddParams, QueueEntryParams, QueueMoveParams, Queued, SchedulePlanParams, ScheduleSetParams,
-        SeekParams, StopParams, SubscribeParams, TitleParams,
+        QueueAddParams, QueueEntryParams, QueueMoveParams, Queued, RecordCutParams, RecordListParams,
+        SchedulePlanParams, ScheduleSetParams, SeekParams, StopParams, SubscribeParams, TitleParams,
     },
 };
 use tgs_core::{error::CliError, exit::Code, remedy};
@@ -23,6 +23,7 @@ use crate::{
     connect, events, listings, live, live_input, monitor,
     output::{self, OutputReader},
     outputs::{self, OutputCommand},
+    record::{self, RecordCommand},
     seek_time::SeekTime,
     status::StatusView,
     text::{plain, plain_json, table},
@@ -78,6 +79,7 @@ fn steer(cli: Cli) -> Result<(), CliError> {
         CtlCommand::Playlist(command) => playlist(&mut control, &command),
         CtlCommand::Live(LiveCommand::Status { json }) => live_status(&mut control, json),
         CtlCommand::Output(OutputCommand::List { json }) => list_outputs(&mut control, json),
+        CtlCommand::Record(command) => record(control, command),
         CtlCommand::Schedule(args) => schedule(&mut control, args),
         CtlCommand::Live(LiveCommand::Preview) => {
             control.call("watch the publisher", &Call::LivePreview(NoParams {}))?;
@@ -275,6 +277,26 @@ fn list_outputs(control: &mut NamedControl, json: bool) -> Result<(), CliError> 
         return output::json(&result).map(drop);
     }
     output::lines(outputs::lines(&parsed::<OutputListing>(result)?, columns())).map(drop)
+}
+
+fn record(mut control: NamedControl, command: RecordCommand) -> Result<(), CliError> {
+    match command {
+        RecordCommand::List { limit, json } => {
+            let result =
+                control.call("list the recordings", &Call::RecordList(RecordListParams { limit }))?;
+            if json {
+                return output::json(&result).map(drop);
+            }
+            output::lines(record::lines(&parsed::<RecordListing>(result)?, columns())).map(drop)
+        }
+        RecordCommand::Cut { from, to, file } => {
+            let target = record::check_target(&file)?;
+            let call = Call::RecordCut(RecordCutParams { from, to });
+            let cut: RecordCut = control.get("cut the recordings", &call)?;
+            record::write(control.client, &cut, &target)?;
+            output::lines(record::summary(&cut, &file)).map(drop)
+        }
+    }
 }
 
 fn schedule(control: &mut NamedControl, args: ScheduleArgs) -> Result<(), CliError> {

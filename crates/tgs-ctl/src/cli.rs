@@ -8,6 +8,7 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::{
     completion,
     outputs::OutputCommand,
+    record::{RECORD, RecordCommand},
     seek_time::{self, SeekTime},
     since,
 };
@@ -102,6 +103,9 @@ pub(crate) enum CtlCommand {
     /// List the further outputs (ALSO_OUTPUT_URLS), pause one, or resume it
     #[command(subcommand, after_help = OUTPUT)]
     Output(OutputCommand),
+    /// List the recordings (RECORD_DIR), or cut a part of them into a file
+    #[command(subcommand, after_help = RECORD)]
+    Record(RecordCommand),
     /// Show the plan of the timetable (SCHEDULE), print the timetable, or replace it
     #[command(after_help = SCHEDULE, args_conflicts_with_subcommands = true)]
     Schedule(ScheduleArgs),

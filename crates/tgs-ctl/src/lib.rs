@@ -17,6 +17,7 @@ mod live_input;
 mod monitor;
 mod output;
 mod outputs;
+mod record;
 mod seek_time;
 mod since;
 mod status;

@@ -9,7 +9,7 @@ use tgs_control::{
 use tgs_core::time::{clock, hours_and_minutes, moment, parse_utc};
 
 use crate::{
-    live_input, outputs,
+    live_input, outputs, record,
     text::{TerminalStyle, fit, plain, width},
 };
 
@@ -113,6 +113,9 @@ impl StatusView<'_> {
         self.push(&mut lines, "Ingest", &ingest(status));
         for (at, output) in status.status.outputs.iter().enumerate() {
             self.push(&mut lines, if at == 0 { "Outputs" } else { "" }, &outputs::line(output));
+        }
+        if let Some(recording) = &status.status.recording {
+            self.push(&mut lines, "Recording", &record::line(recording));
         }
         if let Some(telegram) = &status.status.telegram {
             self.push(&mut lines, "Session", &session(telegram));

@@ -34,6 +34,9 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
         ] {
             out.say(disk(check, name, dir, user));
         }
+        if let Some(recording) = &settings.recording {
+            out.say(recordings(&recording.dir, user));
+        }
     }
     out.say(landlock(confine::is_supported()));
     out.say(time_sync(out));
@@ -53,6 +56,23 @@ fn disk(check: &'static str, name: &str, dir: &Path, user: Option<&str>) -> Find
     match statvfs(&there) {
         Ok(stat) => room(check, name, &dir.to_string(), stat.f_bavail.saturating_mul(stat.f_frsize)),
         Err(error) => Finding::unseen(check, format_args!("{}: {error}", there.display())),
+    }
+}
+
+/// systemd creates no RECORD_DIR, and the recorder only its last part.
+fn recordings(dir: &Path, user: Option<&str>) -> Finding {
+    let check = "disk-recordings";
+    if dir.is_dir() {
+        return disk(check, "RECORD_DIR", dir, user);
+    }
+    let owner = user.map_or_else(|| User::name_of(geteuid().as_raw()), str::to_owned);
+    let quoted = dir.to_string_lossy();
+    let make = as_root(&format!("install -d -o {owner} {}", shell_words::quote(&quoted)));
+    let text = format!("RECORD_DIR {quoted} does not exist");
+    if dir.parent().is_some_and(Path::is_dir) {
+        Finding::warn(check, text).with_remedy(make)
+    } else {
+        Finding::fail(check, text, make)
     }
 }
 
@@ -174,6 +194,16 @@ mod tests {
         // Not writable for root either.
         let found = disk("disk-state", "STATE_DIR", Path::new("/proc/x"), None);
         assert_eq!(found.level, Level::Fail, "{found:?}");
+    }
+
+    #[test]
+    fn recordings_need_a_directory_whose_disk_is_mounted() {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, level) in [("a", Level::Warn), ("a/b", Level::Fail)] {
+            let found = recordings(&dir.path().join(path), Some("tgstream"));
+            assert!(found.level == level && found.text.contains("does not exist"), "{found:?}");
+        }
+        assert_ne!(recordings(dir.path(), None).level, Level::Fail);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 mod metrics;
 mod publish;
 mod queue;
+mod recorder;
 mod state;
 
 use std::{
@@ -25,9 +26,12 @@ use tgs_control::OutputStatus;
 use tgs_core::{cancel::Cancel, supervise::keep_running};
 
 pub(crate) use self::queue::OutputFeed;
-pub use self::state::OutputConfig;
-use self::{publish::OutputThread, queue::TagQueue, state::FurtherOutput};
-use crate::{profile::Profile, threads::await_end};
+use self::{publish::OutputThread, queue::TagQueue, recorder::RecorderView, state::FurtherOutput};
+pub use self::{
+    recorder::{RecorderConfig, RunningRecorder},
+    state::OutputConfig,
+};
+use crate::{clock::SystemClock, events::EventSubscription, profile::Profile, threads::await_end};
 
 /// How long the end of the process waits for the outputs to end their streams.
 const GOODBYE: Duration = Duration::from_millis(1500);
@@ -53,6 +57,7 @@ fn shown(known: &[String]) -> String {
 pub(crate) struct Outputs {
     queue: TagQueue,
     all: Arc<OnceLock<Vec<Arc<FurtherOutput>>>>,
+    pub(crate) recorder: RecorderView,
 }
 
 /// The threads of the outputs. Dropping it ends their streams, within 1.5 s.
@@ -95,9 +100,19 @@ impl Outputs {
         RunningOutputs { threads: all.iter().filter_map(start).collect(), cancel }
     }
 
+    /// Starts to record, once in a process. Titles come from `events`.
+    pub(crate) fn start_recorder(
+        &self,
+        config: RecorderConfig,
+        events: Option<EventSubscription>,
+        cancel: Cancel,
+    ) -> RunningRecorder {
+        recorder::start(config, self.queue.clone(), events, Arc::new(SystemClock), &self.recorder, cancel)
+    }
+
     /// The side of the playout thread, for one engine run.
     pub(crate) fn begin_run(&self) -> OutputFeed {
-        self.queue.begin_run(self.exist())
+        self.queue.begin_run(self.exist() || self.recorder.is_wanted())
     }
 
     /// Whether there are further outputs.

@@ -30,7 +30,7 @@ use tgs_playout::{
     engine::{self, Control},
     lane::ListReturn,
     output::Output,
-    outputs::RunningOutputs,
+    outputs::{RunningOutputs, RunningRecorder},
 };
 use tgs_telegram::Ingest;
 
@@ -39,7 +39,7 @@ use crate::{
     broadcast::Broadcast,
     cache_cli, check, children,
     cli::Cli,
-    control_server::{Answers, ControlServer, Subscribers},
+    control_server::{Answers, ControlServer, RecordingReads, Subscribers},
     kept_proxies::ProxySaver,
     live_input::LiveInputError,
     live_takeover::LiveTakeover,
@@ -48,7 +48,7 @@ use crate::{
     resolver::Resolver,
     schedule::{Schedule, ScheduleConfig, ScheduleFile, plan_of_day},
     settings_source::{ReadSettings, ReloadableSettings, SettingsSource},
-    setup::{engine_failed, further_outputs, meter, profile, resolver, rtmp_output, send_as},
+    setup::{engine_failed, further_outputs, meter, profile, recorder, resolver, rtmp_output, send_as},
     standing::Standing,
     status_server,
     status_source::StatusSource,
@@ -246,6 +246,7 @@ fn broadcast(
     let standing = Standing::open(kept_in, settings.pause_max, control);
     let _saver = (!cli.once).then(|| ProxySaver::start(kept_proxies.clone()));
     let _outputs = start_outputs(settings, &target, &standing, &kept_proxies, control)?;
+    let _recorder = start_recorder(settings, &target, control);
     let shown = StatusSource {
         control: control.clone(),
         telegram: into_telegram.then(|| status.clone()),
@@ -287,6 +288,16 @@ fn start_outputs(
     Ok(Some(control.start_outputs(outputs, &profile(settings))))
 }
 
+/// Starts to record. A broadcast into a file is a recording itself.
+fn start_recorder(settings: &Settings, target: &PublishTarget, control: &Control) -> Option<RunningRecorder> {
+    let config = recorder(settings, settings.recording.as_ref()?);
+    if matches!(target, PublishTarget::Output(Output::File(_))) {
+        log::warn!("RECORD_DIR has no effect, because the broadcast is written to a file");
+        return None;
+    }
+    Some(control.start_recorder(config))
+}
+
 /// Opens the control socket. The broadcast runs without it too.
 fn open_control(
     settings: &Settings,
@@ -318,6 +329,7 @@ fn open_control(
         cache_dir: settings.cache_dir.clone(),
         ytdlp: settings.ytdlp_path.clone(),
         listing: Mutex::default(),
+        recordings: RecordingReads::default(),
         previewer: broadcast.previewer(&source.control.stopped()).ok(),
         into_file: matches!(target, PublishTarget::Output(Output::File(_))),
         started: SystemTime::now(),

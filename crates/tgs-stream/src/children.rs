@@ -39,6 +39,7 @@ pub(crate) fn written_or_run(settings: &Settings) -> Vec<PathBuf> {
     let mut paths: Vec<_> = programs.iter().filter_map(|program| process::find(program).ok()).collect();
     paths.extend([settings.state_dir.clone(), settings.cache_dir.clone()]);
     paths.extend(settings.metrics_file.clone());
+    paths.extend(settings.recording.as_ref().map(|recording| recording.dir.clone()));
     let output = settings.output_url.as_ref().map(|output| output.expose().as_str());
     paths.extend(output.filter(|output| !output.contains("://")).map(PathBuf::from));
     paths.extend(cookies(&settings.ytdlp_args));

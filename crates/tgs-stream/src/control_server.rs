@@ -8,6 +8,7 @@ mod answer;
 mod connection;
 mod connections;
 mod lines;
+mod recordings;
 mod sender;
 mod subscribers;
 mod watch;
@@ -26,7 +27,7 @@ use std::{
 use tgs_core::supervise::keep_running;
 
 use self::connections::ControlConnections;
-pub(crate) use self::{answer::Answers, subscribers::Subscribers};
+pub(crate) use self::{answer::Answers, recordings::RecordingReads, subscribers::Subscribers};
 use crate::{
     http::closed_within,
     unix_socket::{LONGEST_PATH, accept_each},

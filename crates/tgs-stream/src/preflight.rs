@@ -153,6 +153,13 @@ fn examine(
     {
         warnings.push(format!("SCHEDULE is not used until it is correct, the list plays alone: {error}"));
     }
+    if let Some(recording) = &settings.recording {
+        let dir = &recording.dir;
+        let place = if dir.is_dir() { Some(&**dir) } else { dir.parent() };
+        if place.is_none_or(|place| access(place, Access::WRITE_OK).is_err()) {
+            warnings.push(format!("RECORD_DIR {} cannot be written: nothing is recorded", dir.display()));
+        }
+    }
     let cache = &settings.cache_dir;
     if cache.is_dir() && access(cache, Access::WRITE_OK).is_err() {
         warnings.push(format!("CACHE_DIR {} cannot be written: items are not cached", cache.display()));

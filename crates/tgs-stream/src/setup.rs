@@ -11,7 +11,7 @@ use tgs_core::{
     error::CliError,
     exit::Code,
     proxy::{KeptProxies, ProxyList},
-    settings::{self, AudioSide, NamedOutput, PublisherKind, Settings},
+    settings::{self, AudioSide, NamedOutput, PublisherKind, RecordSettings, Settings},
 };
 use tgs_playout::{
     command::Command,
@@ -25,7 +25,7 @@ use tgs_playout::{
     },
     loudness::LoudnessMeter,
     output::{self, Output},
-    outputs::OutputConfig,
+    outputs::{OutputConfig, RecorderConfig},
     profile::Profile,
 };
 use tgs_rtmp::url::RtmpUrl;
@@ -151,6 +151,17 @@ pub(crate) fn further_outputs(
         }
     }
     if problems.is_empty() { Ok(outputs) } else { Err(problems) }
+}
+
+/// Where and how the broadcast is recorded.
+pub(crate) fn recorder(settings: &Settings, recording: &RecordSettings) -> RecorderConfig {
+    RecorderConfig {
+        dir: recording.dir.clone(),
+        segment: recording.segment,
+        fps: profile(settings).fps,
+        keep: recording.keep,
+        most_bytes: recording.most_bytes,
+    }
 }
 
 /// The output at `url`, through `proxies`. `origin` names the setting or server that gave the URL,

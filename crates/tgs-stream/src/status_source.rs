@@ -26,7 +26,13 @@ impl StatusSource {
         if self.standing.is_stopped() {
             engine.on_air = OnAir::Stopped;
         }
-        Status { engine, telegram, outputs: self.control.outputs(), warnings: self.warnings.clone() }
+        Status {
+            engine,
+            telegram,
+            outputs: self.control.outputs(),
+            recording: self.control.recording(),
+            warnings: self.warnings.clone(),
+        }
     }
 
     /// The answer of `/healthz`.

@@ -70,6 +70,8 @@ enum Name {
     Monitors,
     /// Further outputs of a broadcast: 1, 4 and 16
     Outputs,
+    /// A recording of the broadcast
+    Recording,
     /// Hard starts of a timetable at the ingest, and what a timetable costs
     Schedule,
     /// Memory of the engine process
@@ -119,6 +121,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Name::Commands => measure::commands::measure(&plan)?,
             Name::Monitors => measure::monitors::measure(&plan)?,
             Name::Outputs => measure::outputs::measure(&plan)?,
+            Name::Recording => measure::recording::measure(&plan)?,
             Name::Schedule => measure::schedule::measure(&plan)?,
             Name::Memory => measure::memory::measure(&plan)?,
             Name::Cached => measure::cached::measure(&plan)?,

@@ -6,6 +6,7 @@ mod look;
 mod outputs;
 mod picture;
 mod proxy;
+mod recording;
 mod sound;
 
 use std::{
@@ -306,8 +307,7 @@ impl<'a> Reader<'a> {
         let (passthrough, rust_log) = (self.value("PASSTHROUGH", flag), self.value("RUST_LOG", text));
         let (image_duration, as_run_keep) =
             (self.value("IMAGE_DURATION", image_duration), self.value("AS_RUN_KEEP", as_run_keep));
-        let output_url = self.find("OUTPUT_URL");
-        let telegram = self.telegram();
+        let (output_url, telegram) = (self.find("OUTPUT_URL"), self.telegram());
         self.warn_of_output(output_url.as_ref(), telegram.as_ref());
         Some(Settings {
             output_proxies: self.output_proxies(telegram.as_ref(), publisher),
@@ -320,6 +320,7 @@ impl<'a> Reader<'a> {
             metrics_file: self.optional("METRICS_FILE", path),
             control_socket: self.optional("CONTROL_SOCKET", path),
             live: self.live(),
+            recording: self.recording(),
             look: self.look()?,
             sound: self.sound()?,
             playlist: playlist?,

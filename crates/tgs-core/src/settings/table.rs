@@ -334,6 +334,24 @@ pub const TABLE: &[Setting] = &[
         "How long the as-run log in STATE_DIR (what was on air, and when) is kept, from 1d to 3650d.",
     ),
     row(
+        "RECORD_DIR",
+        Example("/srv/recordings"),
+        "Directory into which what is aired is recorded, as Matroska files, without encoding. Its parent must exist. See\n\
+         docs/guide/recording.md.",
+    ),
+    row(
+        "RECORD_SEGMENT",
+        Is("1h"),
+        "The time that a recorded file covers, from 1m to 24h, counted from local midnight: 1h begins a file each hour.",
+    ),
+    row("RECORD_KEEP", Is("30d"), "Recordings are deleted after this time, from 1h to 3650d."),
+    row(
+        "RECORD_MAX_GB",
+        Is("0"),
+        "Size limit of all recordings in GB; the oldest are deleted first. 0: no limit. An hour takes 0.9 GB at 720p,\n\
+         0.5 at 480p and 1.6 at 1080p.",
+    ),
+    row(
         "LIVE_INPUT",
         Example("rtmps://0.0.0.0:1936/live"),
         "The address, port and application at which publishers (OBS, a phone) go live over the playlist: rtmp:// or\n\

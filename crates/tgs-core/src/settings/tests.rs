@@ -127,14 +127,9 @@ fn defaults() {
         passthrough: false,
         image_duration: Duration::from_secs(10),
         as_run_keep: Duration::from_hours(400 * 24),
+        recording: None,
         live: None,
-        look: LookSettings {
-            logo: None,
-            now_playing: NowPlaying::Off,
-            now_playing_for: Duration::from_secs(8),
-            now_playing_text: "{title} — {artist}".into(),
-            subtitles: SubtitleSetting::Off,
-        },
+        look: default_look(),
         sound: default_sound(),
         rust_log: "info".into(),
         warnings: vec![],
@@ -193,6 +188,29 @@ fn look_as_set() -> LookSettings {
     }
 }
 
+fn recording_as_set() -> RecordSettings {
+    RecordSettings {
+        dir: "/rec".into(),
+        segment: Duration::from_mins(30),
+        keep: Duration::from_hours(48),
+        most_bytes: 1_500_000_000,
+    }
+}
+
+fn default_look() -> LookSettings {
+    LookSettings {
+        logo: None,
+        now_playing: NowPlaying::Off,
+        now_playing_for: Duration::from_secs(8),
+        now_playing_text: "{title} — {artist}".into(),
+        subtitles: SubtitleSetting::Off,
+    }
+}
+
+fn separate_as_set() -> Vec<SeparateRule> {
+    [(SeparateBy::Artist, 3), (SeparateBy::Folder, 1)].map(|(by, items)| SeparateRule { by, items }).to_vec()
+}
+
 fn telegram_as_set() -> Telegram {
     Telegram {
         api_id: Some(7),
@@ -219,7 +237,7 @@ fn outputs_as_set() -> Vec<NamedOutput> {
 fn every_setting_is_read() {
     let file = "OUTPUT_URL=rtmp://h/a/k\nALSO_OUTPUT_URLS=vk=rtmp://h/b/k\nALSO_OUTPUT_PROXIES=vk=http://u:hidden5@h:2\nPLAYLIST=/l\nLOOP=no\nSHUFFLE=Yes\nSEPARATE=artist:3,folder\nVIDEO_QUALITY=1080p50\nVIDEO_BITRATE=2.5M\nSPEED_UP_FILM=1\nBACKGROUND=blur\nAUDIO_PICTURE=spectrum\nFILLER=/f\n\
                 FFMPEG_ARGS='-b:v \"1M'\nFFMPEG_PATH=/opt/ff/ffmpeg\nYTDLP_PATH=/y\nYTDLP_ARGS='-4 \"a b\"'\n\
-                READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\nSTATE_DIR=/s\nCONTROL_SOCKET=/r/c.sock\nPAUSE_MAX=5m\nSCHEDULE=/t.toml\nSCHEDULE_PREROLL=30s\nSCHEDULE_RETURN=next\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nLOUDNESS=off\nLOUDNESS_PEAK=-2\nAUDIO_LANGUAGE=German,ru\nAUDIO_CHANNEL=right\nFADE=500ms\nAS_RUN_KEEP=7d\nLOGO=/logo.png\nLOGO_POSITION=bottom-left\nLOGO_HEIGHT=12%\nLOGO_OPACITY=0.5\nLOGO_MARGIN=0\nNOW_PLAYING=both\nNOW_PLAYING_FOR=5s\nNOW_PLAYING_TEXT='{artist}: {title}'\nSUBTITLES=ru,en\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
+                READ_AHEAD=30s\nPUBLISHER=ffmpeg\nPROMETHEUS_HOST=::\nPROMETHEUS_PORT=0\nMETRICS_FILE=/m\nSTATE_DIR=/s\nCONTROL_SOCKET=/r/c.sock\nPAUSE_MAX=5m\nSCHEDULE=/t.toml\nSCHEDULE_PREROLL=30s\nSCHEDULE_RETURN=next\nCACHE_DIR=/c\nCACHE_MAX_GB=0.5\nCACHE_AHEAD=1\nPASSTHROUGH=1\nIMAGE_DURATION=2m\nLOUDNESS=off\nLOUDNESS_PEAK=-2\nAUDIO_LANGUAGE=German,ru\nAUDIO_CHANNEL=right\nFADE=500ms\nAS_RUN_KEEP=7d\nRECORD_DIR=/rec\nRECORD_SEGMENT=30m\nRECORD_KEEP=2d\nRECORD_MAX_GB=1.5\nLOGO=/logo.png\nLOGO_POSITION=bottom-left\nLOGO_HEIGHT=12%\nLOGO_OPACITY=0.5\nLOGO_MARGIN=0\nNOW_PLAYING=both\nNOW_PLAYING_FOR=5s\nNOW_PLAYING_TEXT='{artist}: {title}'\nSUBTITLES=ru,en\nRUST_LOG=debug\nAPI_ID=7\nCHAT_ID=@name\nSESSION_REGEN=off\n\
                 API_HASH=00112233445566778899aabbccddeeff\nSESSION_STRING=hidden1\nCALL_TITLE='a b'\n\
                 ON_SESSION_LOSS=stop\nSTANDBY_SESSION_STRING=hidden2\nTWO_FA_PASSWORD='hidden 3'\nPHONE=+49\nVIEWER_CHECK=1\n\
                 TELEGRAM_PROXY=socks5://u:hidden4@h:1\nOUTPUT_PROXY=direct\n";
@@ -231,9 +249,7 @@ fn every_setting_is_read() {
         playlist: "/l".into(),
         repeat: false,
         shuffle: true,
-        separate: [(SeparateBy::Artist, 3), (SeparateBy::Folder, 1)]
-            .map(|(by, items)| SeparateRule { by, items })
-            .to_vec(),
+        separate: separate_as_set(),
         picture: Picture {
             quality: Quality { height: 1080, fps: 50 },
             kbps: Some(2500),
@@ -264,6 +280,7 @@ fn every_setting_is_read() {
         passthrough: true,
         image_duration: Duration::from_mins(2),
         as_run_keep: Duration::from_hours(7 * 24),
+        recording: Some(recording_as_set()),
         live: None,
         look: look_as_set(),
         sound: other_sound(),
@@ -370,6 +387,9 @@ fn wrong_values() {
         ("CACHE_MAX_GB", "20GB", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),
         ("CACHE_MAX_GB", "NaN", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),
         ("READ_AHEAD", "31s", "must be from 3s to 30s"),
+        ("RECORD_SEGMENT", "59s", "must be from 1m to 24h"),
+        ("RECORD_KEEP", "59m", "must be from 1h to 3650d"),
+        ("RECORD_MAX_GB", "all", "must be a number of GB from 0 to 1000000, as 20 or 0.5"),
         ("PROMETHEUS_HOST", "example.org", "must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::"),
         ("PROMETHEUS_PORT", "65536", "must be a number from 0 to 65535"),
         ("PLAYLIST", "~/list", "begins with ~, which only a shell understands; write the whole path"),

@@ -13,6 +13,7 @@ use super::{
     outputs::NamedOutput,
     parse::{ChatId, OnLoss, PublisherKind, Regen, ScheduleReturn, SeparateRule},
     picture::Picture,
+    recording::RecordSettings,
     sound::Sound,
 };
 use crate::{proxy::UpstreamProxy, secret::Secret};
@@ -115,6 +116,8 @@ pub struct Settings {
     pub image_duration: Duration,
     /// `AS_RUN_KEEP`, 1 day to 10 years.
     pub as_run_keep: Duration,
+    /// The recording, if `RECORD_DIR` is set.
+    pub recording: Option<RecordSettings>,
     /// The live input, if `LIVE_INPUT` is set.
     pub live: Option<Live>,
     /// The channel's look.
@@ -140,6 +143,7 @@ impl Settings {
             .into_iter()
             .flatten()
             .chain(self.look.logo.as_mut().map(|logo| &mut logo.file))
+            .chain(self.recording.as_mut().map(|recording| &mut recording.dir))
             .for_each(absolute);
         if let Some(live) = &mut self.live {
             let tls = live.tls.iter_mut().flat_map(|tls| [&mut tls.cert, &mut tls.key]);

@@ -5,11 +5,12 @@
 
 use std::{
     mem,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
-use tgs_control::{BroadcastEvent, CommandSender, ItemEnd, OnAir, OutputStatus};
+use tgs_control::{BroadcastEvent, CommandSender, ItemEnd, OnAir, OutputStatus, RecorderStatus};
 use tgs_core::{
     cancel::Cancel,
     supervise::{Panic, contain},
@@ -27,7 +28,7 @@ use crate::{
     item_notes::ItemNotes,
     lane::{Lane, LaneHandle, LaneRefused},
     monitor::{Monitor, Monitors, TooManyMonitors},
-    outputs::{OutputConfig, Outputs, RunningOutputs, UnknownOutput},
+    outputs::{OutputConfig, Outputs, RecorderConfig, RunningOutputs, RunningRecorder, UnknownOutput},
     profile::Profile,
     read_ahead::{Discard, ReadAhead},
     status::{METRICS, SharedStatus},
@@ -35,6 +36,9 @@ use crate::{
 
 /// Limit of commands that wait for an engine.
 const MOST_WAITING: usize = 64;
+
+/// Events that may wait for the recorder, which a slow disk delays.
+const RECORDER_EVENTS: usize = 1024;
 
 /// Handle by which other threads control a broadcast. Clones share its state.
 #[derive(Debug, Clone, Default)]
@@ -181,6 +185,29 @@ impl Control {
     #[must_use]
     pub fn start_outputs(&self, outputs: Vec<OutputConfig>, profile: &Profile) -> RunningOutputs {
         self.outputs.start(outputs, profile, self.stopped())
+    }
+
+    /// Starts to record what is aired, for all engine runs; once in a process, and before the first
+    /// run. The recording ends with the result, or with the broadcast.
+    #[must_use]
+    pub fn start_recorder(&self, config: RecorderConfig) -> RunningRecorder {
+        let events = self.subscribe(RECORDER_EVENTS);
+        if let Err(error) = &events {
+            log::warn!("the recordings have no titles: {error}");
+        }
+        self.outputs.start_recorder(config, events.ok(), self.stopped())
+    }
+
+    /// The state of the recording; `None` if the broadcast is not recorded.
+    #[must_use]
+    pub fn recording(&self) -> Option<RecorderStatus> {
+        self.outputs.recorder.status()
+    }
+
+    /// The directory of the recordings.
+    #[must_use]
+    pub fn recording_dir(&self) -> Option<&Path> {
+        self.outputs.recorder.dir()
     }
 
     /// The state of the further outputs.

@@ -28,6 +28,7 @@ use tgs_playout::{
 };
 
 use super::{
+    recordings::{CutAnswer, RecordingReads},
     sender,
     subscribers::{Subscribers, Subscription},
 };
@@ -80,6 +81,8 @@ pub(crate) struct Answers {
     pub(crate) ytdlp: PathBuf,
     /// Held while a part of the as-run log is read, answered and sent: each takes megabytes.
     pub(crate) listing: Mutex<()>,
+    /// Reads the recordings.
+    pub(crate) recordings: RecordingReads,
     /// Renders pictures; `None` where yt-dlp's options cannot be used.
     pub(crate) previewer: Option<Previewer>,
     /// Whether the output is a file.
@@ -96,6 +99,8 @@ pub(super) enum Answer {
     Subscribed(Value, Subscription),
     /// A result, then the broadcast.
     Monitor(Value, Monitor),
+    /// A result, then a part of the recordings.
+    Cut(Value, CutAnswer),
     /// A result, then the publisher's stream.
     Preview(Value, LivePreview),
 }
@@ -161,6 +166,12 @@ impl Answers {
             Call::ScheduleSet(params) => self.set_schedule(&params, peer),
             Call::SchedulePlan(params) => self.plan_schedule(&params),
             Call::OutputList(_) => result(&OutputListing { outputs: self.control.outputs() }),
+            Call::RecordList(params) => result(&self.recordings.list(self.control.recording_dir(), params)?),
+            Call::RecordCut(params) => {
+                log::info!("command: record.cut from {:?} to {:?} (from {peer})", params.from, params.to);
+                let (cut, stream) = self.recordings.cut(self.control.recording_dir(), &params)?;
+                Ok(Answer::Cut(serde_json::to_value(cut).unwrap_or_default(), stream))
+            }
             Call::LiveStatus(_) => result(&self.live()?.status()),
             Call::LivePreview(_) => {
                 let preview = self.live()?.preview().map_err(|why| {

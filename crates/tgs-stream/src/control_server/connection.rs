@@ -25,6 +25,7 @@ use super::{
     answer::{Answer, Answers},
     connections::ServedControl,
     lines::{Line, RequestLines},
+    recordings::CutAnswer,
     sender,
     subscribers::Subscription,
 };
@@ -192,6 +193,10 @@ fn requests(
                 reply(Ok(result))?;
                 return show(client, monitor, &answers.over());
             }
+            Ok((_, Answer::Cut(result, cut))) => {
+                reply(Ok(result))?;
+                return send_cut(client, cut, &answers.over());
+            }
             Ok((_, Answer::Preview(result, preview))) => {
                 reply(Ok(result))?;
                 return show_live(client, preview, &answers.over());
@@ -199,6 +204,18 @@ fn requests(
             Err(error) => reply(Err(error))?,
         }
     }
+}
+
+/// Sends a part of the recordings. A client that gets fewer bytes than announced knows that one of
+/// them could not be read.
+fn send_cut(client: &ConnectedClient<'_>, mut cut: CutAnswer, over: &Cancel) -> io::Result<()> {
+    while !over.is_cancelled() {
+        let next = cut.stream.next_bytes();
+        let next = next.inspect_err(|error| log::warn!("failed to cut the recordings: {error}"));
+        let Some(bytes) = next? else { break };
+        client.write(&bytes)?;
+    }
+    Ok(())
 }
 
 /// Sends the publisher's stream as FLV until it ends or the client leaves.

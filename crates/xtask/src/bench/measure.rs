@@ -12,6 +12,7 @@ pub(super) mod monitors;
 pub(super) mod outage;
 pub(super) mod outputs;
 pub(super) mod picture;
+pub(super) mod recording;
 pub(super) mod schedule;
 pub(super) mod start;
 pub(super) mod sync;

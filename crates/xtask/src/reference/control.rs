@@ -106,6 +106,8 @@ fn example(method: &str) -> (Value, Value) {
         ),
         "output.list" => (nothing, outputs()),
         "output.pause" | "output.resume" => (json!({ "name": "youtube" }), nothing),
+        "record.list" => (json!({ "limit": 1 }), recordings()),
+        "record.cut" => (json!({ "from": "13:58", "to": "14:30" }), cut()),
         "log.tail" => {
             (json!({ "lines": 1 }), json!({ "lines": ["2026-11-28T18:00:00.000Z INFO  on air: a"] }))
         }
@@ -127,6 +129,18 @@ fn outputs() -> Value {
     json!({ "outputs": [{ "name": "youtube", "url": "rtmps://a.rtmps.youtube.com:443/live2/***", "paused": false,
             "publisher": { "state": "connected" }, "sent_bytes": 241_000_000, "reconnects": 0,
             "dropped_seconds": 0.0, "queue_seconds": 0.1 }] })
+}
+
+fn recordings() -> Value {
+    json!({ "dir": "/srv/recordings", "count": 720, "bytes": 651_000_000_000_u64, "files": [{
+            "name": "2026-03-29T14-00-00+0200.mkv", "from": "2026-03-29T12:00:00.000Z",
+            "to": "2026-03-29T13:00:00.120Z", "bytes": 905_400_000, "finished": true }] })
+}
+
+fn cut() -> Value {
+    json!({ "format": "matroska", "from": { "utc": "2026-03-29T11:57:58.120Z", "local": "2026-03-29 13:57:58 +02:00" },
+            "to": { "utc": "2026-03-29T12:30:02.080Z", "local": "2026-03-29 14:30:02 +02:00" },
+            "seconds": 1923.96, "bytes": 483_000_000, "missing": [] })
 }
 
 /// The text of a timetable.
@@ -199,7 +213,7 @@ pub(super) fn page() -> Result<String> {
 
 const LIMITS: &str = "\
 - 64 connections may be open; a further one replaces the one that is idle for longest.
-- 32 connections may be subscribed, and 8 may be monitors.
+- 32 connections may be subscribed, and 8 may be monitors. 3 may read recordings at once.
 - A client that does not read for 5 s is disconnected. A subscriber with 256 waiting notifications gets `dropped`, and its
   connection is closed. A monitor that falls behind continues at the next keyframe.
 
