@@ -8,9 +8,10 @@ use tgs_e2e::bin_path::{cargo, workspace};
 
 /// What developers use, and operators never see: free to depend on anything.
 const DEVELOPERS: [&str; 3] = ["xtask", "tgs-e2e", "tgs-testdc"];
-/// The libraries, from the lowest layer up: a crate may use those of lower layers.
+/// The libraries, from the lowest layer up: a crate may use those of lower layers. `tgs-rtmp` can
+/// be published alone.
 const LAYERS: [&[&str]; 3] =
-    [&["tgs-core"], &["tgs-control", "tgs-rtmp", "tgs-schedule", "tgs-telegram"], &["tgs-playout"]];
+    [&["tgs-core", "tgs-rtmp"], &["tgs-control", "tgs-schedule", "tgs-telegram"], &["tgs-playout"]];
 /// Who may speak to Telegram.
 const TELEGRAM: [&str; 4] = ["tgs-stream", "tgs-session", "tgs-diag", "tgs-bot"];
 
