@@ -126,6 +126,12 @@ fn another_living_proxy_takes_over_on_air_and_is_kept_over_a_restart() {
     broadcast.wait_log(&["connected to rtmp://", &format!("through {}", shown[1])], LIMIT).unwrap();
     scene.no_secret_in(&broadcast).unwrap();
     broadcast.stop().unwrap();
+    // tgs-session begins with the same one.
+    let mut command = Command::new(bin_path::build("tgs-session").unwrap());
+    command.args(["--show", "--env-file"]).arg(scene.env_file()).env("RUST_LOG", "debug");
+    let output = command.env("STATE_DIR", file.parent().unwrap()).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(printed.contains(&format!("connected to Telegram through {}", shown[1])), "{printed}");
     // Another list begins with its first proxy.
     scene.set("TELEGRAM_PROXY", &list[0]).unwrap();
     let mut broadcast = start(&scene);
