@@ -90,9 +90,18 @@ impl BlockedNetwork {
 
     /// Adds an address to the loopback interface of a side.
     pub fn add_address(&self, side: NetworkSide, address: &str) -> Result<()> {
+        self.change_address("add", side, address)
+    }
+
+    /// Removes an address of [`BlockedNetwork::add_address`]: nothing leads to it.
+    pub fn remove_address(&self, side: NetworkSide, address: &str) -> Result<()> {
+        self.change_address("delete", side, address)
+    }
+
+    fn change_address(&self, change: &str, side: NetworkSide, address: &str) -> Result<()> {
         let length = if address.contains(':') { 128 } else { 32 };
         let address = format!("{address}/{length}");
-        ip(&["-n", &self.name_of(side), "address", "add", &address, "dev", "lo"])
+        ip(&["-n", &self.name_of(side), "address", change, &address, "dev", "lo"])
     }
 
     fn name_of(&self, side: NetworkSide) -> String {

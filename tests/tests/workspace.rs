@@ -8,10 +8,11 @@ use tgs_e2e::bin_path::{cargo, workspace};
 
 /// What developers use, and operators never see: free to depend on anything.
 const DEVELOPERS: [&str; 3] = ["xtask", "tgs-e2e", "tgs-testdc"];
-/// The libraries, from the lowest layer up: a crate may use those of lower layers.
+/// The libraries, from the lowest layer up: a crate may use those of lower layers. `tgs-rtmp` can
+/// be published alone.
 const LAYERS: [&[&str]; 4] = [
-    &["tgs-core"],
-    &["tgs-control", "tgs-rtmp", "tgs-schedule", "tgs-telegram"],
+    &["tgs-core", "tgs-rtmp"],
+    &["tgs-control", "tgs-schedule", "tgs-telegram"],
     &["tgs-recording"],
     &["tgs-playout"],
 ];

@@ -82,6 +82,18 @@ fn a_server_with_tls() {
 }
 
 #[test]
+fn an_output_behind_a_proxy() {
+    let mut home = Home::new();
+    home.set("OUTPUT_URL", "out.flv");
+    home.set("ALSO_OUTPUT_URLS", "vk=rtmp://example.invalid/app/thekey42");
+    home.set("ALSO_OUTPUT_PROXIES", "vk=socks5://joe:thepw4242@127.0.0.1:1");
+    let said = home.run(&[]);
+    said.has("FAIL", "output", "the proxy socks5://127.0.0.1:1: 127.0.0.1:1 refuses connections");
+    said.has("FAIL", "output", "-> check the proxies of vk in ALSO_OUTPUT_PROXIES");
+    assert!(!said.out.contains("thepw4242"), "{}", said.out);
+}
+
+#[test]
 fn an_output_that_is_none() {
     let mut home = Home::new();
     home.set("OUTPUT_URL", "http://example.org/thekey42");
