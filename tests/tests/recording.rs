@@ -238,7 +238,9 @@ fn a_full_disk_stops_nothing_and_is_said() {
     again.stop().unwrap();
     let all = recordings(&kept);
     assert!(all.len() >= 3, "{all:?}");
-    all.iter().for_each(|file| drop(probe(file)));
+    for file in &all {
+        probe(file);
+    }
 }
 
 #[test]
@@ -261,7 +263,9 @@ fn a_disk_that_hangs_stops_nothing_and_is_said() {
     broadcast.stop().unwrap();
     ingest.wait_ended(5 * SECOND).unwrap();
     Report::of_tags(&ingest.record().unwrap().tags().collect::<Vec<_>>()).check(30.0, 44_100.0).unwrap();
-    recordings(&kept).iter().for_each(|file| drop(probe(file)));
+    for file in recordings(&kept) {
+        probe(&file);
+    }
 }
 
 #[test]
@@ -291,6 +295,7 @@ fn an_item_with_other_codec_headers_is_a_file_of_its_own() {
     assert_eq!(all.len(), headers, "{all:?}");
     let probed: Vec<_> = all.iter().map(|file| probe(file)).collect();
     assert!((seconds(&probed[0]) - 4.0).abs() < 0.2, "{}", probed[0]);
-    let titles: Vec<_> = probed.iter().map(|it| chapters(it)[0].0.clone()).collect();
-    assert_eq!(titles[..2], ["own", "other"]);
+    // The title of the next item is not in the file before.
+    let titles: Vec<_> = probed.iter().flat_map(chapters).map(|(title, _)| title).collect();
+    assert_eq!(titles[..3], ["own", "other", "own"], "{probed:?}");
 }

@@ -144,9 +144,14 @@ fn candidates(all: &[RecordingFile], from: Timestamp, to: Timestamp) -> impl Ite
 
 /// What of the file at `path` is in the time, if anything.
 fn select(path: &Path, from: Timestamp, to: Timestamp) -> io::Result<Option<Selection>> {
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let (file, index) = match RecordingIndex::open(path) {
-        // Deleted or renamed meanwhile, or its head is not written yet.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Closed meanwhile.
+        Err(error) if gone(&error) && is_unfinished(path) => {
+            return select(&path.with_extension(""), from, to);
+        }
+        // Deleted meanwhile, or its head is not written yet.
+        Err(error) if gone(&error) => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidData && is_unfinished(path) => return Ok(None),
         opened => opened?,
     };

@@ -188,14 +188,15 @@ impl Control {
     }
 
     /// Starts to record what is aired, for all engine runs; once in a process, and before the first
-    /// run. The recording ends with the result, or with the broadcast.
+    /// run. The recording ends with the result, after all that was sent.
     #[must_use]
     pub fn start_recorder(&self, config: RecorderConfig) -> RunningRecorder {
         let events = self.subscribe(RECORDER_EVENTS);
         if let Err(error) = &events {
             log::warn!("the recordings have no titles: {error}");
         }
-        self.outputs.start_recorder(config, events.ok(), self.stopped())
+        // Not with the broadcast, which sends its last frames after it is stopped.
+        self.outputs.start_recorder(config, events.ok(), Cancel::new())
     }
 
     /// The state of the recording; `None` if the broadcast is not recorded.

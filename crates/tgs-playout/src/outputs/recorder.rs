@@ -190,7 +190,7 @@ impl<'a> Recorder<'a> {
             self.turn(&reader, false);
         }
         self.turn(&reader, true);
-        self.end_file();
+        self.end_file(u64::MAX);
     }
 
     /// Writes what has gathered. With `last`, all of it.
@@ -208,7 +208,7 @@ impl<'a> Recorder<'a> {
             for step in self.splitter.steps(true) {
                 self.execute(step);
             }
-            self.end_file();
+            self.end_file(u64::MAX);
             self.splitter.forget_file();
             if self.retry.is_none() {
                 self.shared.show(RecorderState::Waiting);
@@ -270,7 +270,8 @@ impl<'a> Recorder<'a> {
     fn execute(&mut self, step: FileStep) {
         let done = match step {
             FileStep::Begin(file) => {
-                self.end_file();
+                // A title that is about as old as the next file belongs there.
+                self.end_file(file.started.0.saturating_sub(SNAP_MS));
                 if self.retry.is_some_and(|at| Instant::now() < at) {
                     self.splitter.forget_file();
                     return;
@@ -338,7 +339,7 @@ impl<'a> Recorder<'a> {
         }
         self.checked = part.bytes();
         // There is still room to close the file.
-        store.check_room().inspect_err(|_| self.end_file())
+        store.check_room().inspect_err(|_| self.end_file(u64::MAX))
     }
 
     /// Notes the titles that began before `until`.
@@ -350,10 +351,10 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Closes the file, if there is one.
-    fn end_file(&mut self) {
+    /// Closes the file, if there is one, with the titles that began before `until`.
+    fn end_file(&mut self, until: u64) {
         let Some(ends) = self.part.as_ref().map(|part| part.started().0 + part.millis()) else { return };
-        self.note_titles(ends);
+        self.note_titles(ends.min(until));
         self.shared.end_file();
         let Some(part) = self.part.take() else { return };
         let path = part.path().display().to_string();

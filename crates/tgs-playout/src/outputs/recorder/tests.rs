@@ -82,7 +82,7 @@ impl Aired<'_> {
 
     fn end(mut self) {
         self.recorder.turn(&self.reader, true);
-        self.recorder.end_file();
+        self.recorder.end_file(u64::MAX);
     }
 }
 
