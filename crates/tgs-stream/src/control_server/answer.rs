@@ -168,7 +168,7 @@ impl Answers {
             Call::OutputList(_) => result(&OutputListing { outputs: self.control.outputs() }),
             Call::RecordList(params) => result(&self.recordings.list(self.control.recording_dir(), params)?),
             Call::RecordCut(params) => {
-                log::info!("command: record.cut from {:?} to {:?} (from {peer})", params.from, params.to);
+                log::info!("command: record.cut (from {peer})");
                 let (cut, stream) = self.recordings.cut(self.control.recording_dir(), &params)?;
                 Ok(Answer::Cut(serde_json::to_value(cut).unwrap_or_default(), stream))
             }
