@@ -37,8 +37,8 @@ const PROXY_PASSWORD: &str = "proxy-s3cret-word";
 const KEYS: [&str; 3] = ["first-s3cret-key", "second-s3cret-key", "third-s3cret-key"];
 /// The password of the desk.
 const DESK_PASSWORD: &str = "desk-s3cret-word";
-/// When the memory at the start is taken.
-const WARM: Duration = Duration::from_mins(1);
+/// When the memory at the start is taken: every item was encoded once, every queue was full once.
+const WARM: Duration = Duration::from_mins(5);
 /// How often the desk and the bot are asked for something, and the pages searched.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 

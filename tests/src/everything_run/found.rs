@@ -9,7 +9,7 @@ use crate::{broadcast::Broadcast, telegram::Scene};
 
 /// The longest time without a picture that is allowed.
 const LONGEST_GAP: Duration = Duration::from_secs(1);
-/// Allowed growth of a daemon's memory after the first minute, MiB.
+/// Allowed growth of a daemon's memory once everything has happened once, MiB.
 const MOST_GROWTH: f64 = 2.0;
 /// The daemons whose memory is measured.
 const NAMES: [&str; 3] = ["tgs-stream", "tgs-web", "tgs-bot"];
@@ -21,7 +21,7 @@ pub struct Found {
     pub lasted: Duration,
     /// Per output: pictures, connections, and the longest time without a picture.
     pub outputs: BTreeMap<&'static str, (u64, usize, Duration)>,
-    /// Memory of the daemons in MiB: after the first minute, and now.
+    /// Memory of the daemons in MiB: once everything has happened once, and now.
     pub memory: [(f64, f64); 3],
     /// How often everything was searched for secrets, and where one was found.
     pub searched: (u32, Option<String>),
@@ -150,7 +150,7 @@ impl fmt::Display for Found {
         for (name, (pictures, connections, gap)) in &self.outputs {
             writeln!(f, "{name:<12} {pictures:>9} {connections:>12}  {:.2} s", gap.as_secs_f64())?;
         }
-        writeln!(f, "\n{:<12} {:>15} {:>10}", "daemon", "after a minute", "at the end")?;
+        writeln!(f, "\n{:<12} {:>15} {:>10}", "daemon", "warm", "at the end")?;
         for (name, (start, end)) in NAMES.iter().zip(self.memory) {
             writeln!(f, "{name:<12} {start:>11.1} MiB {end:>6.1} MiB")?;
         }
