@@ -2,12 +2,13 @@
 //! Nothing that Telegram or a broadcast does ends it but a refused token.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use jiff::Zoned;
-use tgs_control::channels::Channel;
+use tgs_control::{channels::Channel, method::Call};
 use tgs_core::{
     backoff::Backoff,
     cancel::Cancel,
@@ -249,7 +250,12 @@ impl BotDaemon {
         match self.fetcher.step(client, now)? {
             FetchStep::Idle => return Ok(()),
             FetchStep::More => {}
-            FetchStep::Received(request) => self.ask(*request, now),
+            FetchStep::Received(request) => {
+                if let (Some(kept), Some(Call::QueueAdd(params))) = (&mut self.kept, &request.call) {
+                    kept.received(Path::new(&params.source), &request.channel.name, SystemTime::now());
+                }
+                self.ask(*request, now);
+            }
         }
         if let Some(kept) = &mut self.kept {
             kept.unfinished(self.fetcher.messages());

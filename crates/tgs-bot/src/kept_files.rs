@@ -1,5 +1,7 @@
 //! Which received files are still needed: an entry of the queue stays there until it has been shown
 //! to its end. Kept over restarts, with the messages of files that were not whole.
+//!
+//! Only files of the record are removed: the directory may hold others.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +24,6 @@ use crate::{
 const NAME: &str = "media.json";
 /// Longest accepted record in bytes.
 const LONGEST: u64 = 1 << 20;
-/// Most files in the record.
-const MOST: usize = 1000;
 /// How often the queues are looked at.
 const EVERY: Duration = Duration::from_mins(1);
 /// A file that has left the queue is kept for as long: `previous` goes back to it.
@@ -65,8 +65,7 @@ fn seconds(time: SystemTime) -> u64 {
 }
 
 impl KeptFiles {
-    /// Continues with the record in `state_dir`. A damaged one counts as empty: files then go when
-    /// they are old.
+    /// Continues with the record in `state_dir`. A damaged one counts as empty: its files then stay.
     pub(crate) fn read(dir: MediaDir, state_dir: &Path, time_scale: u32) -> Self {
         let path = state_dir.join(NAME);
         let record = files::read_regular(&path, LONGEST).ok();
@@ -77,6 +76,14 @@ impl KeptFiles {
     /// The messages of files that an earlier run did not finish, once.
     pub(crate) fn take_unfinished(&mut self) -> Vec<FetchMessage> {
         std::mem::take(&mut self.record.unfinished)
+    }
+
+    /// A file is whole, and about to be queued on `channel`.
+    pub(crate) fn received(&mut self, file: &Path, channel: &str, time: SystemTime) {
+        let Some(name) = file.file_name().and_then(|name| name.to_str()) else { return };
+        let kept = KeptFile { channel: channel.to_owned(), queued: seconds(time), gone: None };
+        self.record.files.insert(name.to_owned(), kept);
+        self.write();
     }
 
     /// The messages of files that are not whole now.
@@ -114,12 +121,13 @@ impl KeptFiles {
                 let file = Path::new(&params.source);
                 let name = file.file_name().and_then(|name| name.to_str());
                 let Some(name) = name.filter(|_| file.parent() == Some(self.dir.path())) else { return };
-                if outcome.is_err() || self.record.files.len() >= MOST {
-                    self.dir.remove(name);
-                } else {
-                    let channel = report.request.channel.name.clone();
-                    let kept = KeptFile { channel, queued: now, gone: None };
-                    self.record.files.insert(name.to_owned(), kept);
+                match self.record.files.get_mut(name) {
+                    Some(file) if outcome.is_ok() => file.queued = now,
+                    Some(_) => {
+                        self.record.files.remove(name);
+                        self.dir.remove(name);
+                    }
+                    None => {}
                 }
             }
             (Some(Call::QueueList(_)), Some(Ok(queue))) if report.request.place == MessagePlace::Cleaned => {
@@ -146,10 +154,9 @@ impl KeptFiles {
         let after_queue = AFTER_QUEUE / u64::from(self.time_scale);
         let entries = self.dir.entries();
         for entry in &entries {
-            let kept = self.record.files.get(&entry.name);
-            let is_played =
-                kept.and_then(|kept| kept.gone).is_some_and(|gone| now.saturating_sub(gone) >= after_queue);
-            let used = kept.map_or(0, |kept| kept.queued).max(seconds(entry.modified));
+            let Some(kept) = self.record.files.get(&entry.name) else { continue };
+            let is_played = kept.gone.is_some_and(|gone| now.saturating_sub(gone) >= after_queue);
+            let used = kept.queued.max(seconds(entry.modified));
             if is_played || now.saturating_sub(used) > UNUSED {
                 log::info!("{} is removed: {}", entry.name, if is_played { "played" } else { "unused" });
                 self.dir.remove(&entry.name);
@@ -198,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_goes_when_it_is_played_or_refused_or_old() {
+    fn a_received_file_goes_when_it_is_played_or_refused_or_old() {
         let (media, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let dir = MediaDir::new(media.path().to_owned(), 1 << 30);
         let mut kept = KeptFiles::read(dir.clone(), state.path(), 1);
@@ -209,6 +216,9 @@ mod tests {
         };
         let now = SystemTime::now();
         let at = |seconds| now + Duration::from_secs(seconds);
+        for name in ["refused.mp4", "played.mp4", "waits.mp4"] {
+            kept.received(Path::new(&path(name)), "main", now);
+        }
         kept.on_report(&report(add("refused.mp4"), Err(ChannelFault::NotRunning)), now);
         kept.on_report(&report(add("played.mp4"), Ok(json!({}))), now);
         kept.on_report(&report(add("waits.mp4"), Ok(json!({}))), now);
@@ -231,9 +241,10 @@ mod tests {
         assert_eq!(names(), ["other.mp4", "waits.mp4"]);
         kept.on_report(&report(list(), Ok(queue)), at(UNUSED));
         kept.sweep(seconds(at(UNUSED + 10)));
-        assert_eq!(names(), ["waits.mp4"]);
+        assert_eq!(names(), ["other.mp4", "waits.mp4"]);
         kept.sweep(seconds(at(2 * UNUSED + 10)));
-        assert_eq!((names(), kept.record.files.len()), (Vec::<String>::new(), 0));
+        // What the bot has not received stays.
+        assert_eq!((names(), kept.record.files.len()), (vec!["other.mp4".to_owned()], 0));
     }
 
     #[test]

@@ -20,6 +20,8 @@ const PART: &str = ".part-";
 const LONGEST: usize = 120;
 /// Most files of the directory that are looked at.
 const MOST: usize = 10_000;
+/// Most files of the directory with which another one is received.
+const MOST_FILES: usize = 1000;
 /// Most names that are tried for one file.
 const MOST_NAMES: usize = 100;
 
@@ -51,6 +53,9 @@ pub(crate) enum NoRoom {
     /// `BOT_MEDIA_MAX_GB` is reached.
     #[error("the received files would exceed BOT_MEDIA_MAX_GB ({} MB are free)", .0 / 1_000_000)]
     Limit(u64),
+    /// Too many files.
+    #[error("BOT_MEDIA_DIR holds {MOST_FILES} files or more")]
+    Files,
     /// The disk is full.
     #[error("the disk of BOT_MEDIA_DIR would have less than 1 GiB left")]
     Disk,
@@ -168,6 +173,9 @@ impl MediaDir {
 
     /// Fails unless `wanted` more bytes fit.
     pub(crate) fn check_room(&self, wanted: u64) -> Result<(), NoRoom> {
+        if self.entries().len() >= MOST_FILES {
+            return Err(NoRoom::Files);
+        }
         let left = self.most.saturating_sub(self.used());
         if wanted > left {
             return Err(NoRoom::Limit(left));

@@ -12,6 +12,7 @@ use std::{
 use tgs_control::{RecorderState, RecorderStatus};
 
 use super::metrics::METRICS;
+use crate::quiet_log::QuietLog;
 
 /// A thread that has not turned for this time waits for the disk.
 const STUCK: Duration = Duration::from_secs(7);
@@ -63,8 +64,7 @@ struct RecorderChanging {
     file: Option<String>,
     written: u64,
     lost: f64,
-    /// The last message, and when it was logged.
-    logged: Option<(String, Instant)>,
+    logged: QuietLog,
 }
 
 impl SharedRecorder {
@@ -112,13 +112,7 @@ impl SharedRecorder {
 
     /// Whether a message about `what` is new, or was logged long ago.
     pub(super) fn is_due(&self, what: &str) -> bool {
-        let mut changing = self.lock();
-        let known = changing.logged.as_ref();
-        let known = known.is_some_and(|(last, at)| last == what && at.elapsed() < SILENCE);
-        if !known {
-            changing.logged = Some((what.to_owned(), Instant::now()));
-        }
-        !known
+        self.lock().logged.is_due(what, Instant::now(), SILENCE)
     }
 
     fn status(&self) -> RecorderStatus {
