@@ -3,10 +3,18 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
-use std::time::Duration;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tgs_e2e::{
+    bin_path::build,
     clips::clip,
     ingest::Ingest,
     machine::{ENV_FILE, Machine, UNIT},
@@ -15,8 +23,12 @@ use tgs_e2e::{
 const LIMIT: Duration = Duration::from_secs(30);
 const DESK: &str = "http://127.0.0.1:8080";
 
-/// Sends a request as the page does; answers the status, the cookie and the body.
+/// Sends a request as the page of the unit's desk does; answers the status, the cookie and the body.
 fn send(method: &str, path: &str, cookie: &str, body: &Value) -> (u16, String, Value) {
+    send_to(DESK, method, path, cookie, body)
+}
+
+fn send_to(desk: &str, method: &str, path: &str, cookie: &str, body: &Value) -> (u16, String, Value) {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(20)))
@@ -24,8 +36,8 @@ fn send(method: &str, path: &str, cookie: &str, body: &Value) -> (u16, String, V
         .into();
     let request = ureq::http::Request::builder()
         .method(method)
-        .uri(format!("{DESK}{path}"))
-        .header("origin", DESK)
+        .uri(format!("{desk}{path}"))
+        .header("origin", desk)
         .header("cookie", cookie)
         .header("content-type", "application/json")
         .body(if body.is_null() { String::new() } else { body.to_string() })
@@ -100,4 +112,85 @@ fn it_steers_the_broadcast_and_sees_none_of_its_secrets() {
     machine.sh(&format!("{inside} test -r /srv/media/one.mp4")).unwrap();
     let written = machine.sh(&format!("{inside} sh -c 'echo x >/srv/media/x' 2>&1 || echo refused")).unwrap();
     assert!(written.ends_with("refused"), "{written}");
+}
+
+/// A process that ends with its value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a desk on this side, with the channel `berlin` at `socket`. Answers its address.
+fn desk_of(dir: &Path, socket: &Path) -> (Running, String) {
+    let (env_file, tool) = (dir.join("web.env"), build("tgs-web").unwrap());
+    let users = dir.join("users");
+    let lines = [
+        "WEB_LISTEN=127.0.0.1:0".to_owned(),
+        format!("WEB_USERS_FILE={}", users.display()),
+        format!("WEB_SOCKETS='berlin={}'", socket.display()),
+    ];
+    fs::write(&env_file, lines.join("\n")).unwrap();
+    let mut add = Command::new(&tool);
+    add.arg("--env-file").arg(&env_file).args(["user", "add", "anna"]).stdin(Stdio::piped());
+    let mut adding = add.spawn().unwrap();
+    adding.stdin.take().unwrap().write_all(b"correct horse\n").unwrap();
+    assert!(adding.wait().unwrap().success());
+    let mut desk = Command::new("setpriv");
+    desk.args(["--pdeathsig", "KILL"]).arg(tool).arg("--env-file").arg(env_file).stderr(Stdio::piped());
+    let mut desk = desk.spawn().unwrap();
+    let mut lines = BufReader::new(desk.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| Some(line.split_once("the desk is at ")?.1.to_owned())).unwrap();
+    // The pipe must stay open and be read.
+    thread::spawn(move || lines.for_each(|line| eprintln!("tgs-web: {line}")));
+    (Running(desk), address)
+}
+
+#[test]
+fn it_shows_and_steers_the_channel_of_another_host_over_ssh() {
+    let machine = Machine::boot().unwrap();
+    machine.join_network().unwrap();
+    machine.install_tree(&["tgs-stream"]).unwrap();
+    let ingest = Ingest::start().unwrap();
+    let media = clip("twenty", (320, 180), "30", 44_100, 20_000).path().unwrap();
+    machine.put_media(&media, "/srv/media/one.mp4").unwrap();
+    machine.write("/srv/media/list.txt", "one.mp4\n", 0o644).unwrap();
+    let url = ingest.url("secret-key");
+    let settings = [("PLAYLIST", "/srv/media/list.txt"), ("OUTPUT_URL", &*url), ("VIDEO_QUALITY", "360p")];
+    machine.settings(ENV_FILE, &settings).unwrap();
+    machine.sh(&format!("systemctl start {UNIT}")).unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("berlin.sock");
+    let forward = || {
+        let mut ssh = machine.ssh_command();
+        ssh.args(["-N", "-o", "ExitOnForwardFailure=yes", "-o", "StreamLocalBindUnlink=yes", "-L"]);
+        ssh.arg(format!("{}:/run/{UNIT}/control.sock", socket.display()));
+        Running(ssh.stdin(Stdio::null()).spawn().unwrap())
+    };
+    let forwarded = forward();
+    let (_desk, address) = desk_of(dir.path(), &socket);
+    let signs_in = json!({ "name": "anna", "password": "correct horse" });
+    let (status, cookie, _) = send_to(&address, "POST", "/api/sign-in", "", &signs_in);
+    assert_eq!(status, 200);
+    let berlin = |what: &str, such: &dyn Fn(&Value) -> bool| {
+        let shown = || {
+            let (_, _, channels) = send_to(&address, "GET", "/api/channels", &cookie, &Value::Null);
+            let all = channels.as_array().cloned().unwrap_or_default();
+            all.iter().any(|channel| channel["name"] == "berlin" && such(channel))
+        };
+        machine.wait_for(what, LIMIT, shown).unwrap();
+    };
+    berlin("the channel", &|it| it["status"]["on_air"]["state"] == "item");
+    let next = send_to(&address, "POST", "/api/channels/berlin/call", &cookie, &json!({ "method": "next" }));
+    assert_eq!((next.0, next.2), (200, json!({})));
+    assert!(machine.journal(UNIT).unwrap().contains("anna (tgs-web)"));
+    // The line is down, and up again.
+    drop(forwarded);
+    berlin("the lost channel", &|it| it["running"] == false && it["problem"].is_string());
+    let _forwarded = forward();
+    berlin("the channel again", &|it| it["running"] == true);
 }

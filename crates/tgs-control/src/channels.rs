@@ -88,18 +88,20 @@ fn discover_in(run: &Path) -> Vec<Channel> {
     found
 }
 
+/// Whether a channel can have this name: what systemd allows in the name of a unit, without `@`.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_.\\".contains(&b))
+}
+
 /// The channel's name by its runtime directory; `None` for another directory. An instance that is
 /// named `main` keeps its unit's name, since `main` is the first broadcast.
 fn name_of_dir(dir: &str) -> Option<String> {
-    // What systemd allows in the name of a unit, without `@`.
-    let is_instance = |name: &str| {
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_.\\".contains(&b))
-    };
     match dir.strip_prefix(UNIT)? {
         "" => Some(MAIN.to_owned()),
         instance => match instance.strip_prefix('@')? {
             MAIN => Some(dir.to_owned()),
-            name => is_instance(name).then(|| name.to_owned()),
+            name => is_name(name).then(|| name.to_owned()),
         },
     }
 }

@@ -123,7 +123,7 @@ fn desk(cli: &Cli, settings: WebSettings, url: &str) -> Result<Desk, CliError> {
         users: UserStore::new(&settings.users_file, demo.is_some().then(|| demo_link::USER.to_owned())),
         sessions: BrowserSessions::new(settings.session_idle),
         tries: SignInTries::default(),
-        channels: WatchedChannels::watch(&cli.socket),
+        channels: WatchedChannels::watch(&cli.socket, settings.sockets),
         library: Library::new(settings.library_dirs),
         demo,
         behind_proxy: settings.behind_proxy,

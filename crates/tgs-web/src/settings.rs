@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use tgs_control::channels::{self, Channel};
 use tgs_core::{
     settings::{OwnTable, OwnValues, Setting, SettingsFaults, Visibility},
     tls::TlsFiles,
@@ -58,6 +59,12 @@ pub const TABLE: &[Setting] = &[
         "Directories from which the desk may queue files, separated by colons. Links that lead elsewhere are refused.\n\
          The user tgs-web must be able to read them.",
     ),
+    row(
+        "WEB_SOCKETS",
+        Visibility::Example("berlin=/run/tgs-forwarded/berlin.sock tokyo=/run/tgs-forwarded/tokyo.sock"),
+        "Further channels, each as NAME=PATH with the path of its control socket: those of other hosts, forwarded by\n\
+         ssh -L (docs/guide/web.md). They are shown beside the channels of this machine.",
+    ),
     row("RUST_LOG", Visibility::Default("info"), "The log level, as for the other tools."),
 ];
 
@@ -76,6 +83,8 @@ pub struct WebSettings {
     pub session_idle: Duration,
     /// `LIBRARY_DIRS`
     pub library_dirs: Vec<PathBuf>,
+    /// `WEB_SOCKETS`
+    pub sockets: Vec<Channel>,
     /// `RUST_LOG`
     pub rust_log: String,
     /// Warnings for the operator, to be logged once logging has started.
@@ -98,6 +107,7 @@ impl WebSettings {
         let behind_proxy = values.get("WEB_BEHIND_PROXY", flag).unwrap_or_default();
         let session_idle = values.get("WEB_SESSION_IDLE", idle);
         let library_dirs = values.get("LIBRARY_DIRS", directories).unwrap_or_default();
+        let sockets = values.get("WEB_SOCKETS", sockets).unwrap_or_default();
         let rust_log = values.get("RUST_LOG", |value| Ok(value.to_owned())).unwrap_or_default();
         let tls = match (cert, key) {
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
@@ -125,6 +135,7 @@ impl WebSettings {
                 behind_proxy,
                 session_idle,
                 library_dirs,
+                sockets,
                 rust_log,
                 warnings: values.warnings,
             }),
@@ -144,6 +155,26 @@ fn absolute(value: &str) -> Result<PathBuf, String> {
 
 fn directories(value: &str) -> Result<Vec<PathBuf>, String> {
     value.split(':').filter(|part| !part.is_empty()).map(absolute).collect()
+}
+
+/// Channels as NAME=PATH, separated as in a shell.
+fn sockets(value: &str) -> Result<Vec<Channel>, String> {
+    let words = shell_words::split(value).map_err(|_| "has a quote that does not end".to_owned())?;
+    let mut all: Vec<Channel> = Vec::new();
+    for (number, word) in words.iter().enumerate() {
+        let parts = word.split_once('=').filter(|(name, _)| channels::is_name(name));
+        let Some((name, path)) = parts.filter(|(_, path)| path.starts_with('/')) else {
+            return Err(format!(
+                "entry {} must be NAME=PATH, the name of letters, digits and :-_. and the path absolute",
+                number + 1
+            ));
+        };
+        if all.iter().any(|channel| channel.name == name) {
+            return Err(format!("names {name} twice"));
+        }
+        all.push(Channel { name: name.to_owned(), socket: path.into() });
+    }
+    Ok(all)
 }
 
 fn flag(value: &str) -> Result<bool, String> {
@@ -183,6 +214,23 @@ mod tests {
         assert_eq!((set.listen.port(), set.session_idle.as_secs()), (1, 300));
         let set = load("", &[("WEB_LISTEN", "127.0.0.1:9")]).unwrap();
         assert_eq!(set.listen.port(), 9);
+    }
+
+    #[test]
+    fn channels_of_other_hosts_have_a_name_each() {
+        let set = load("WEB_SOCKETS='berlin=/run/b.sock \"tokyo=/run/to kyo.sock\"'\n", &[]).unwrap();
+        let channel = |name: &str, socket: &str| Channel { name: name.into(), socket: socket.into() };
+        assert_eq!(set.sockets, [channel("berlin", "/run/b.sock"), channel("tokyo", "/run/to kyo.sock")]);
+        for (value, words) in [
+            ("/run/b.sock", "entry 1 must be NAME=PATH"),
+            ("a=/x b=run/b.sock", "entry 2 must be NAME=PATH"),
+            ("a/b=/x", "entry 1 must be NAME=PATH"),
+            ("a=/x a=/y", "names a twice"),
+            ("\"a=/x", "quote"),
+        ] {
+            let fault = load(&format!("WEB_SOCKETS='{value}'\n"), &[]).unwrap_err().to_string();
+            assert!(fault.contains("line 1: WEB_SOCKETS") && fault.contains(words), "{value}: {fault}");
+        }
     }
 
     #[test]

@@ -82,13 +82,14 @@ struct KnownChannels {
 
 impl WatchedChannels {
     /// Watches the broadcasts with these control sockets, or those of this machine if there are
-    /// none. Needs a runtime.
-    pub(crate) fn watch(sockets: &[PathBuf]) -> Arc<Self> {
+    /// none; and `further` ones. Needs a runtime.
+    pub(crate) fn watch(sockets: &[PathBuf], further: Vec<Channel>) -> Arc<Self> {
         let channels = Arc::new(Self { all: RwLock::default(), updates: broadcast::Sender::new(BEHIND) });
         for socket in sockets {
             let name = channels.free_name(&channels::name_of(socket));
             channels.add(Channel { name, socket: socket.clone() });
         }
+        further.into_iter().for_each(|channel| channels.add(channel));
         if sockets.is_empty() {
             let searching = channels.clone();
             task::spawn(async move {
