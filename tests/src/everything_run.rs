@@ -33,8 +33,9 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 /// The password of the proxy.
 const PROXY_PASSWORD: &str = "proxy-s3cret-word";
-/// The stream keys of the further outputs.
-const KEYS: [&str; 3] = ["first-s3cret-key", "second-s3cret-key", "third-s3cret-key"];
+/// The further outputs and their stream keys.
+const OUTPUTS: [(&str, &str); 3] =
+    [("first", "first-s3cret-key"), ("second", "second-s3cret-key"), ("third", "third-s3cret-key")];
 /// The password of the desk.
 const DESK_PASSWORD: &str = "desk-s3cret-word";
 /// When the memory at the start is taken: every item was encoded once, every queue was full once.
@@ -75,41 +76,25 @@ pub fn run(
     let mut scene = Scene::of(TestDc::start(World::example().with_bot())?)?.with_standby_of(&tools.stream)?;
     let _proxy = proxy(&mut scene)?;
     let outputs = [Ingest::start()?, Ingest::start()?, Ingest::start()?];
-    let named = ["first", "second", "third"].into_iter().zip(&outputs).zip(KEYS);
-    let urls: Vec<_> = named.map(|((name, ingest), key)| format!("{name}={}", ingest.url(key))).collect();
-    scene.set("ALSO_OUTPUT_URLS", &urls.join(" "))?;
-    KEYS.iter().for_each(|key| scene.hide(key));
     let recordings = dir.join("recordings");
     fs::create_dir(&recordings)?;
-    scene.set("RECORD_DIR", &recordings.display().to_string())?;
-    scene.set("RECORD_SEGMENT", "10m")?;
-    scene.set("VIEWER_CHECK", "1")?;
+    configure(&mut scene, &outputs, &recordings)?;
     let mut received = vec![receive("telegram", &scene.ingest)];
-    received
-        .extend(["first", "second", "third"].into_iter().zip(&outputs).map(|(name, it)| receive(name, it)));
+    received.extend(OUTPUTS.iter().zip(&outputs).map(|((name, _), ingest)| receive(name, ingest)));
 
-    let mut launch = scene.launch_in_real_time()?.set("RUST_LOG", "info").set("CACHE_MAX_GB", "1");
-    for millis in [20_000, 30_000, 40_000] {
-        launch = launch.play([noisy("everything", millis).path()?]);
-    }
-    let mut broadcast = launch.start()?;
-    broadcast.wait_log(&["on air: "], Duration::from_mins(1))?;
+    let mut broadcast = start(&scene)?;
     let socket = scene.env_file().with_file_name("state").join("control.sock");
     let mut daemons =
         [desk(&tools.web, dir, &socket, DESK_PASSWORD)?, bot(&tools.bot, dir, &socket, &scene.dc)?];
     scene.hide(DESK_PASSWORD);
-
-    let second = dir.join("second.mp4");
-    let film = noisy("everything", 20_000).path()?;
-    ffmpeg(&["-i", &film.display().to_string(), "-t", "1", "-c", "copy"].map(str::to_owned), &second)?;
-    scene.dc.set_part(World::CHANNEL, &stream_part(&fs::read(&second)?));
+    scene.dc.set_part(World::CHANNEL, &second(dir)?);
 
     let mut found = Found::default();
     let began = Instant::now();
     let mut looked = began;
     while began.elapsed() < length && go_on(began.elapsed(), &found) {
         thread::sleep(SECOND);
-        received.iter_mut().for_each(|output| output.take(&mut found));
+        take(&mut received, &mut found);
         // Viewers get what has arrived at the ingest.
         let newest = i64::from(received[0].newest) + 1_700_000_000_000;
         scene.dc.set_last_frame(World::CHANNEL, Some(newest));
@@ -132,10 +117,47 @@ pub fn run(
     {
         found.died = Some(format!("tgs-stream does not end in order: {error:#}"));
     }
-    received.iter_mut().for_each(|output| output.take(&mut found));
+    take(&mut received, &mut found);
     found.judge_recordings(&recordings)?;
     found.search_names(&scene, &recordings);
     Ok((found, broadcast.log()))
+}
+
+/// Writes the settings of everything but the proxy into `.env`.
+fn configure(scene: &mut Scene, outputs: &[Ingest; 3], recordings: &Path) -> Result<()> {
+    let named = OUTPUTS.iter().zip(outputs);
+    let urls: Vec<_> = named.map(|((name, key), ingest)| format!("{name}={}", ingest.url(key))).collect();
+    scene.set("ALSO_OUTPUT_URLS", &urls.join(" "))?;
+    for (_, key) in OUTPUTS {
+        scene.hide(key);
+    }
+    scene.set("RECORD_DIR", &recordings.display().to_string())?;
+    scene.set("RECORD_SEGMENT", "10m")?;
+    scene.set("VIEWER_CHECK", "1")
+}
+
+/// Starts the broadcast of a list that repeats, and waits until it is on air.
+fn start(scene: &Scene) -> Result<Broadcast> {
+    let mut launch = scene.launch_in_real_time()?.set("RUST_LOG", "info").set("CACHE_MAX_GB", "1");
+    for millis in [20_000, 30_000, 40_000] {
+        launch = launch.play([noisy("everything", millis).path()?]);
+    }
+    let broadcast = launch.start()?;
+    broadcast.wait_log(&["on air: "], Duration::from_mins(1))?;
+    Ok(broadcast)
+}
+
+/// A second of the film, as viewers get it.
+fn second(dir: &Path) -> Result<Vec<u8>> {
+    let (film, second) = (noisy("everything", 20_000).path()?, dir.join("second.mp4"));
+    ffmpeg(&["-i", &film.display().to_string(), "-t", "1", "-c", "copy"].map(str::to_owned), &second)?;
+    Ok(stream_part(&fs::read(&second)?))
+}
+
+fn take(received: &mut [Received], found: &mut Found) {
+    for output in received {
+        output.take(found);
+    }
 }
 
 /// Starts a SOCKS proxy with a password, and names it in `.env`.
@@ -204,13 +226,15 @@ fn process_list() -> String {
     String::from_utf8_lossy(&output.unwrap_or_default()).into_owned()
 }
 
-/// All names of files below `dir`.
+/// All names of files below `dir`, a line each.
 fn names_below(dir: &Path) -> String {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .map(|entry| {
-            let below = if entry.path().is_dir() { names_below(&entry.path()) } else { String::new() };
-            format!("{}\n{below}", entry.file_name().to_string_lossy())
-        })
-        .collect()
+    let mut names = String::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        names.push_str(&entry.file_name().to_string_lossy());
+        names.push('\n');
+        if entry.path().is_dir() {
+            names.push_str(&names_below(&entry.path()));
+        }
+    }
+    names
 }

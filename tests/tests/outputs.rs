@@ -252,7 +252,7 @@ fn the_programme_goes_on_while_the_main_output_is_away() {
     until_media(&also, 1, before + 15_000);
     let (code, health) = broadcast.get("/healthz").unwrap();
     assert!(code == 503 && health.contains("connection"), "{code} {health}");
-    assert_eq!(broadcast.metric("tgs_on_air").unwrap(), 0.0);
+    assert!(broadcast.metric("tgs_on_air").unwrap() < 0.5);
     main.listen().unwrap();
     until_media(&main, 3, 2000);
     broadcast.stop().unwrap();
@@ -311,7 +311,8 @@ fn while_no_output_is_connected_the_programme_waits() {
     std::thread::sleep(SECOND);
     let before = position(&broadcast);
     std::thread::sleep(3 * SECOND);
-    assert_eq!(position(&broadcast), before);
+    let after = position(&broadcast);
+    assert!((after - before).abs() < 0.001, "{before} s, then {after} s");
     main.listen().unwrap();
     until_media(&main, 2, 2000);
     also.listen().unwrap();

@@ -139,12 +139,7 @@ fn broadcast(
     let metadata = file::metadata_tag(&config.profile);
     let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
     let supervision = supervision(control, metadata, &publisher, started);
-    let main = if control.outputs.exist() && !is_file {
-        let threaded = ThreadedPublisher::start(publisher, control);
-        MainOutput::Threaded(threaded.map_err(|source| EngineError::Thread { name: "publisher", source })?)
-    } else {
-        MainOutput::from(publisher)
-    };
+    let main = main_output(publisher, control)?;
     let playout = Playout::new(
         LaneSwitch::new(read_ahead, lanes.clone()),
         Timeline::new(&config.profile, filler.silence()),
@@ -162,6 +157,15 @@ fn broadcast(
 fn meter(setup: &EncodeSetup, cache_dir: &Path) -> Option<Arc<LoudnessMeter>> {
     let EncodeSetup { ffmpeg, profile, processing, image_duration, .. } = setup;
     LoudnessMeter::open(ffmpeg, &processing.sound, profile.channels, *image_duration, cache_dir).map(Arc::new)
+}
+
+/// The main output: beside further outputs with a thread of its own.
+fn main_output(publisher: Publisher, control: &Control) -> Result<MainOutput, EngineError> {
+    if !control.outputs.exist() || publisher.is_file() {
+        return Ok(MainOutput::from(publisher));
+    }
+    let threaded = ThreadedPublisher::start(publisher, control);
+    threaded.map(MainOutput::Threaded).map_err(|source| EngineError::Thread { name: "publisher", source })
 }
 
 /// Links the playout thread to the rest of the process.

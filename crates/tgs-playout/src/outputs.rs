@@ -8,7 +8,7 @@
 //! output nor another one: it loses its place in the queue, which is bounded for all together.
 //!
 //! The outputs outlive engine runs. The timeline goes on while any output is connected, also
-//! without the main one; see [`crate::main_output`].
+//! without the main one; see `main_output.rs`.
 
 mod metrics;
 mod publish;

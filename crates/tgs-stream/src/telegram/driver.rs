@@ -390,12 +390,11 @@ impl Driver<'_, '_> {
             Ok(output) => output,
             Err(error) => return self.engine_ended(error.log()),
         };
-        match &self.slot {
-            Some(slot) => slot.set(Some(output)),
-            None => {
-                self.halt();
-                self.start_engine(output);
-            }
+        if let Some(slot) = &self.slot {
+            slot.set(Some(output));
+        } else {
+            self.halt();
+            self.start_engine(output);
         }
         self.ingest = Some(ingest);
     }

@@ -89,7 +89,9 @@ impl WatchedChannels {
             let name = channels.free_name(&channels::name_of(socket));
             channels.add(Channel { name, socket: socket.clone() });
         }
-        further.into_iter().for_each(|channel| channels.add(channel));
+        for channel in further {
+            channels.add(channel);
+        }
         if sockets.is_empty() {
             let searching = channels.clone();
             task::spawn(async move {
