@@ -1,8 +1,8 @@
 //! What a release must be, and what becomes of the ones before and of their units.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
-use crate::host::{DIES, DIES_LATER, GOOD, Host, MAIN, ROOT, SETTINGS, script};
+use crate::host::{DIES, DIES_LATER, GOOD, Host, MAIN, ROOT, SETTINGS, TAKES_ALL, script};
 
 #[test]
 fn a_first_deploy_waits_for_its_settings() {
@@ -54,6 +54,56 @@ fn a_first_deploy_waits_for_its_settings() {
     assert_eq!(host.machine.read(&format!("{ROOT}/shared/.env")).unwrap(), "API_HASH=other\n");
     assert_eq!(host.machine.read(&format!("{ROOT}/shared/.env.bak")).unwrap(), SETTINGS);
     host.is_tidy();
+}
+
+/// Adds a desk and a bot to a release, which show `name` as their command line.
+fn with_daemons(dir: &Path, name: &str) {
+    for daemon in ["web", "bot"] {
+        let program = dir.join(format!("bin/tgs-{daemon}"));
+        fs::write(&program, format!("#!/bin/bash\nexec -a {name}-{daemon} sleep infinity\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let unit = format!(
+            "[Service]\nType=exec\nExecStart={ROOT}/current/bin/tgs-{daemon}\nRestart=always\n\
+             [Install]\nWantedBy=multi-user.target\n"
+        );
+        fs::write(dir.join(format!("systemd/tg_video_{daemon}.service")), unit).unwrap();
+    }
+}
+
+#[test]
+fn desk_and_bot_follow_a_release_and_stay_with_the_one_that_is_kept() {
+    let host = Host::new();
+    host.write("env", SETTINGS);
+    let release = |name: &str, body: &str| {
+        host.release_with(name, &format!("{TAKES_ALL}\n{body}"), |dir| with_daemons(dir, name));
+    };
+    // The main process of each, once it shows this release.
+    let run = |name: &str| {
+        ["web", "bot"].map(|daemon| {
+            let unit = format!("tg_video_{daemon}.service");
+            let pid = || host.machine.unit(&unit).unwrap()["MainPID"].clone();
+            let shown = || {
+                let command = host.machine.read(&format!("/proc/{}/cmdline", pid())).unwrap_or_default();
+                command.starts_with(&format!("{name}-{daemon}"))
+            };
+            let limit = Duration::from_secs(20);
+            host.machine.wait_for(&format!("{unit} of {name}"), limit, shown).unwrap();
+            pid()
+        })
+    };
+    release("first", GOOD);
+    host.must_deploy("first", &["--env", "/root/env"]);
+    host.sh("systemctl start tg_video_web tg_video_bot");
+    run("first");
+    release("second", GOOD);
+    host.must_deploy("second", &[]);
+    let second = run("second");
+    release("dies", DIES);
+    assert_eq!(host.deploy("dies", &[]).0, 1);
+    assert_eq!(run("second"), second, "they were restarted for a release that is taken back");
+    // A daemon that has crashed meanwhile comes back as that of the kept release.
+    host.sh("systemctl restart tg_video_web tg_video_bot");
+    run("second");
 }
 
 #[test]
