@@ -23,7 +23,7 @@ use tgs_e2e::{
 const LIMIT: Duration = Duration::from_secs(30);
 const DESK: &str = "http://127.0.0.1:8080";
 
-/// Sends a request as the page of the unit's desk does; answers the status, the cookie and the body.
+/// Sends a request as the page of the unit's desk does; answers status, cookie and body.
 fn send(method: &str, path: &str, cookie: &str, body: &Value) -> (u16, String, Value) {
     send_to(DESK, method, path, cookie, body)
 }

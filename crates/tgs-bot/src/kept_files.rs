@@ -65,7 +65,7 @@ fn seconds(time: SystemTime) -> u64 {
 }
 
 impl KeptFiles {
-    /// Continues with the record in `state_dir`. A damaged one counts as empty: its files then stay.
+    /// Continues with the record in `state_dir`. A damaged one counts as empty, and its files stay.
     pub(crate) fn read(dir: MediaDir, state_dir: &Path, time_scale: u32) -> Self {
         let path = state_dir.join(NAME);
         let record = files::read_regular(&path, LONGEST).ok();
