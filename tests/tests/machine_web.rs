@@ -49,6 +49,12 @@ fn send_to(desk: &str, method: &str, path: &str, cookie: &str, body: &Value) -> 
     (answer.status().as_u16(), cookie, serde_json::from_slice(&body).unwrap_or_default())
 }
 
+/// Waits until the log of the broadcast names the user who has sent a command.
+fn logs_the_user(machine: &Machine) {
+    let is_named = || machine.journal(UNIT).unwrap().contains("anna (tgs-web)");
+    machine.wait_for("the user in the log", LIMIT, is_named).unwrap();
+}
+
 #[test]
 fn it_steers_the_broadcast_and_sees_none_of_its_secrets() {
     let machine = Machine::boot().unwrap();
@@ -82,8 +88,7 @@ fn it_steers_the_broadcast_and_sees_none_of_its_secrets() {
     on_air.unwrap_or_else(|error| panic!("{error}\n{}", machine.journal("tg_video_web").unwrap()));
     let next = send("POST", "/api/channels/main/call", &cookie, &json!({ "method": "next" }));
     assert_eq!((next.0, next.2), (200, json!({})));
-    let journal = machine.journal(UNIT).unwrap();
-    assert!(journal.contains("anna (tgs-web)"), "{journal}");
+    logs_the_user(&machine);
     // ffmpeg runs in the sandbox, too.
     let pictured = machine.wait_for("the thumbnail", LIMIT, || {
         send("GET", "/api/channels/main/thumbnail.jpg", &cookie, &Value::Null).0 == 200
@@ -187,7 +192,7 @@ fn it_shows_and_steers_the_channel_of_another_host_over_ssh() {
     berlin("the channel", &|it| it["status"]["on_air"]["state"] == "item");
     let next = send_to(&address, "POST", "/api/channels/berlin/call", &cookie, &json!({ "method": "next" }));
     assert_eq!((next.0, next.2), (200, json!({})));
-    assert!(machine.journal(UNIT).unwrap().contains("anna (tgs-web)"));
+    logs_the_user(&machine);
     // The line is down, and up again.
     drop(forwarded);
     berlin("the lost channel", &|it| it["running"] == false && it["problem"].is_string());
