@@ -111,7 +111,6 @@ pub fn run(
     }
     found.lasted = began.elapsed();
     found.look(&scene, &broadcast, &daemons)?;
-    found.viewer_checks = broadcast.metric("tgs_viewer_picture{state=\"good\"}").unwrap_or_default();
     if found.died.is_none()
         && let Err(error) = broadcast.stop()
     {
@@ -220,9 +219,12 @@ fn dead(broadcast: &mut Broadcast, daemons: &mut [Daemon]) -> Result<Option<Stri
     Ok(None)
 }
 
-/// The words of all running processes.
-fn process_list() -> String {
-    let output = Command::new("ps").args(["-eo", "args"]).output().map(|output| output.stdout);
+/// The arguments of a process and of its children.
+fn arguments_of(pid: u32) -> String {
+    let pid = pid.to_string();
+    let mut command = Command::new("ps");
+    command.args(["-o", "args", "-p", &pid, "--ppid", &pid]);
+    let output = command.output().map(|output| output.stdout);
     String::from_utf8_lossy(&output.unwrap_or_default()).into_owned()
 }
 

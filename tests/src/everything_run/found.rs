@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, fs, path::Path, process::Command, time::Du
 
 use anyhow::{Context, Result};
 
-use super::{daemons::Daemon, names_below, process_list};
+use super::{arguments_of, daemons::Daemon, names_below};
 use crate::{broadcast::Broadcast, telegram::Scene};
 
 /// The longest time without a picture that is allowed.
@@ -27,8 +27,8 @@ pub struct Found {
     pub searched: (u32, Option<String>),
     /// Recorded segments, their seconds, and what is wrong with them.
     pub recorded: (usize, f64, Vec<String>),
-    /// Whether the viewer check says that viewers get a good picture.
-    pub viewer_checks: f64,
+    /// What the viewer check said, and how often.
+    pub viewer_checks: BTreeMap<String, u32>,
     /// What died.
     pub died: Option<String>,
 }
@@ -65,16 +65,27 @@ impl Found {
         self.searched.0 += 1;
         let mut seen = scene.no_secret_in(broadcast);
         for daemon in daemons {
-            let log = daemon.log()?;
-            seen = seen.and_then(|()| scene.no_secret_in_text(daemon.name, &log));
+            let text = daemon.log()? + &arguments_of(daemon.pid());
+            seen = seen.and_then(|()| scene.no_secret_in_text(daemon.name, &text));
         }
-        // The proxy itself is started with its password, as no operator would do it.
-        let processes: String = process_list().lines().filter(|line| !line.contains("microsocks")).collect();
-        seen = seen.and_then(|()| scene.no_secret_in_text("the process list", &processes));
+        self.note_viewer_check(broadcast);
         if let Err(error) = seen {
             self.searched.1.get_or_insert(error.to_string());
         }
         Ok(())
+    }
+
+    fn note_viewer_check(&mut self, broadcast: &Broadcast) {
+        let check = broadcast.status().ok().and_then(|status| status.telegram).and_then(|it| it.viewer_check);
+        let said = match check {
+            None => "nothing yet".to_owned(),
+            Some(check) => match (check.picture, check.failure) {
+                (_, Some(failure)) => failure,
+                (Some(picture), None) => format!("{picture:?}"),
+                (None, None) => "no picture yet".to_owned(),
+            },
+        };
+        *self.viewer_checks.entry(said).or_default() += 1;
     }
 
     pub(super) fn search_names(&mut self, scene: &Scene, recordings: &Path) {
@@ -135,7 +146,11 @@ impl Found {
                 *count > 0 && wrong.is_empty() && missing.abs() <= 5.0,
                 format!("{count} recorded segments, {seconds:.0} s in all; {}", wrong.join("; ")),
             ),
-            (self.viewer_checks > 0.0, "the viewer check finds a good picture".to_owned()),
+            (
+                self.viewer_checks.contains_key("Good")
+                    && self.viewer_checks.keys().all(|said| said == "Good" || said.ends_with(" yet")),
+                format!("the viewer check said: {:?}", self.viewer_checks),
+            ),
             (
                 self.died.is_none(),
                 self.died.clone().unwrap_or_else(|| "everything lived to the end".to_owned()),
