@@ -149,7 +149,8 @@ fn start(scene: &Scene) -> Result<Broadcast> {
 /// A second of the film, as viewers get it.
 fn second(dir: &Path) -> Result<Vec<u8>> {
     let (film, second) = (noisy("everything", 20_000).path()?, dir.join("second.mp4"));
-    ffmpeg(&["-i", &film.display().to_string(), "-t", "1", "-c", "copy"].map(str::to_owned), &second)?;
+    // The first one is black.
+    ffmpeg(&["-ss", "2", "-i", &film.display().to_string(), "-t", "1"].map(str::to_owned), &second)?;
     Ok(stream_part(&fs::read(&second)?))
 }
 
