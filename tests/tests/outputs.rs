@@ -97,7 +97,7 @@ struct Trouble {
     hole: TcpListener,
     /// Behind `slow` and `slower`.
     behind: Ingest,
-    /// 160 kbit/s of about 700, which falls behind.
+    /// 400 kbit/s of about 1600, which falls behind.
     slow: Throttle,
     /// 64 kbit/s, which stalls.
     slower: Throttle,
@@ -112,7 +112,8 @@ impl Trouble {
         let refusal = Setup { refuse_key: Some("NetStream.Publish.BadName"), ..Setup::default() };
         Self {
             hole: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
-            slow: Throttle::start(behind.port(), 20_000).unwrap(),
+            // Not so slow that the window is shut for as long as that of a dead peer.
+            slow: Throttle::start(behind.port(), 50_000).unwrap(),
             slower: Throttle::start(behind.port(), 8000).unwrap(),
             behind,
             refuses: Ingest::start_with(refusal).unwrap(),
@@ -141,7 +142,8 @@ fn what_happens_at_one_output_touches_no_other() {
     let mut trouble = Trouble::start();
     let mut outputs = trouble.outputs();
     outputs.push(("healthy", healthy.url(KEY)));
-    let mut broadcast = launch(dir.path(), &main, &outputs).start().unwrap();
+    let launch = launch(dir.path(), &main, &outputs).set("VIDEO_BITRATE", "1500k");
+    let mut broadcast = launch.start().unwrap();
     let mut client = control(&broadcast, dir.path());
 
     until(&broadcast, &mut client, "killed", is_connected);
