@@ -13,7 +13,6 @@ mod threaded;
 
 use std::{sync::Arc, time::Instant};
 
-use tgs_core::cancel::Cancel;
 use tgs_rtmp::flv::Tag;
 
 pub(crate) use self::{attempts::Attempts, threaded::ThreadedPublisher};
@@ -68,12 +67,11 @@ impl MainOutput {
     }
 
     /// Waits until `until` and serves the connection.
-    pub(crate) fn wait(&mut self, until: Instant, cancel: &Cancel) -> Result<(), SinkError> {
+    pub(crate) fn wait(&mut self, until: Instant) -> Result<(), SinkError> {
         match self {
             Self::Direct(publisher) => publisher.wait(until),
             Self::Threaded(threaded) => {
-                let clock = threaded.clock();
-                clock.wait(until.saturating_duration_since(clock.now()), cancel);
+                threaded.wait(until);
                 Ok(())
             }
         }

@@ -23,16 +23,13 @@ use std::{
 
 use tgs_rtmp::flv::{FILE_HEADER, Kind, Tag, write_tag};
 
-use crate::continuous::ContinuousStream;
+use crate::{continuous::ContinuousStream, outputs::TAG_COST};
 
 /// Limit of monitors of one broadcast.
 pub const MOST_MONITORS: usize = 8;
 
 /// Bytes that may wait for a monitor: several seconds at any profile.
 const MAX_QUEUED: usize = 4 << 20;
-
-/// Bytes that a waiting tag counts beside its body, so that tiny tags are bounded as well.
-const TAG_COST: usize = 64;
 
 /// Bytes that are handed over at once at the latest.
 const BATCH: usize = 32 << 10;

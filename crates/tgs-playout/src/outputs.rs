@@ -25,7 +25,7 @@ use std::{
 use tgs_control::OutputStatus;
 use tgs_core::{cancel::Cancel, supervise::keep_running};
 
-pub(crate) use self::queue::OutputFeed;
+pub(crate) use self::queue::{MAX_BEHIND, MAX_QUEUED, OutputFeed, TAG_COST};
 use self::{publish::OutputThread, queue::TagQueue, recorder::RecorderView, state::FurtherOutput};
 pub use self::{
     recorder::{RecorderConfig, RunningRecorder},

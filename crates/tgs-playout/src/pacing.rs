@@ -303,7 +303,7 @@ impl Playout {
         let flushed = self.main.flush();
         self.monitors.flush(|| self.main.current_group());
         self.sending += self.clock.now() - began;
-        if let Err(broken) = flushed.and_then(|()| self.main.wait(until, &self.cancel)) {
+        if let Err(broken) = flushed.and_then(|()| self.main.wait(until)) {
             self.recover(broken)?;
         }
         if self.cancel.is_cancelled() { Err(PlayoutEnd::Cancelled) } else { Ok(()) }

@@ -1,5 +1,6 @@
-//! The tags that the thread of the main output has yet to take. Bounded: beyond [`MAX_BEHIND`] or
-//! [`MAX_QUEUED`] all are dropped, and the backlog begins anew with the next keyframe.
+//! The tags that the thread of the main output has yet to take. Bounded as the queue of the further
+//! outputs: beyond [`MAX_BEHIND`] or [`MAX_QUEUED`] all are dropped, and the backlog begins anew
+//! with the next keyframe. So an outage shorter than [`MAX_BEHIND`] costs viewers nothing.
 
 use std::{
     collections::VecDeque,
@@ -9,16 +10,10 @@ use std::{
 
 use tgs_rtmp::flv::{Kind, Tag};
 
-use crate::timeline::{TagOrigin, TimedTag};
-
-/// Longest media that waits: an outage shorter than this costs viewers nothing.
-const MAX_BEHIND: Duration = Duration::from_secs(10);
-
-/// Bytes that wait at most: 10 s at 6 Mbit/s, and more than a group of pictures at 20 Mbit/s.
-const MAX_QUEUED: usize = 8 << 20;
-
-/// Bytes that a tag counts beside its body, so that tiny tags are bounded as well.
-const TAG_COST: usize = 64;
+use crate::{
+    outputs::{MAX_BEHIND, MAX_QUEUED, TAG_COST},
+    timeline::{TagOrigin, TimedTag},
+};
 
 /// The backlog, and what its two sides know of each other. Clones share it.
 #[derive(Debug, Clone, Default)]

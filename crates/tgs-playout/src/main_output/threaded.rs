@@ -76,6 +76,11 @@ impl ThreadedPublisher {
         self.clock.clone()
     }
 
+    /// Waits until `until`, or until the broadcast is stopped.
+    pub(super) fn wait(&self, until: Instant) {
+        self.clock.wait(until.saturating_duration_since(self.clock.now()), &self.cancel);
+    }
+
     /// Whether the output is connected.
     pub(crate) fn is_connected(&self) -> bool {
         self.backlog.progress().connected

@@ -16,13 +16,13 @@ use tgs_rtmp::flv::{Kind, Tag};
 use crate::continuous::ContinuousStream;
 
 /// Longest media that waits for a slow reader.
-const MAX_BEHIND: Duration = Duration::from_secs(10);
+pub(crate) const MAX_BEHIND: Duration = Duration::from_secs(10);
 
 /// Bytes that wait at most: 10 s at 6 Mbit/s, and more than a group of pictures at 20 Mbit/s.
-const MAX_QUEUED: usize = 8 << 20;
+pub(crate) const MAX_QUEUED: usize = 8 << 20;
 
 /// Bytes that a tag counts beside its body, so that tiny tags are bounded as well.
-const TAG_COST: usize = 64;
+pub(crate) const TAG_COST: usize = 64;
 
 /// After an engine run readers wait so long for the next before they disconnect.
 const RUN_GRACE: Duration = Duration::from_secs(3);
