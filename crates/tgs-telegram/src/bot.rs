@@ -233,7 +233,17 @@ impl BotClient {
             suggested_post: None,
             rich_message: None,
         };
-        match self.client.call("send a message", &request) {
+        self.send_once("send a message", &request, random_id)
+    }
+
+    /// Sends a new message. Returns its number, or `None` if Telegram does not tell.
+    fn send_once<R: tl::RemoteCall<Return = tl::enums::Updates>>(
+        &mut self,
+        doing: &'static str,
+        request: &R,
+        random_id: i64,
+    ) -> Result<Option<i32>, TelegramError> {
+        match self.client.call(doing, request) {
             // The lost connection was lost after the request had arrived.
             Err(error) if error.name == "RANDOM_ID_DUPLICATE" => Ok(None),
             answer => Ok(updates::sent_id(&answer?, random_id)),

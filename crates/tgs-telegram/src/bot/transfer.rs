@@ -2,7 +2,7 @@
 
 use grammers_tl_types as tl;
 
-use super::{BotClient, BotFile, BotText, Keyboard, updates};
+use super::{BotClient, BotFile, BotText, Keyboard};
 use crate::error::TelegramError;
 
 /// Bytes of a part of an upload. A picture has few of them.
@@ -48,10 +48,7 @@ impl BotClient {
             allow_paid_stars: None,
             suggested_post: None,
         };
-        match self.client.call(doing, &request) {
-            Err(error) if error.name == "RANDOM_ID_DUPLICATE" => Ok(None),
-            answer => Ok(updates::sent_id(&answer?, random_id)),
-        }
+        self.send_once(doing, &request, random_id)
     }
 
     /// Replaces a message of the bot by a picture with a text. A message without one gets it.

@@ -150,43 +150,36 @@ impl Caller<'_> {
 
 impl Method for functions::messages::SendMessage {
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
-        let me = caller.me()?;
-        let other = other_side(caller, &me, &self.peer)?;
-        check_text(&self.message, false)?;
-        check_markup(&me, self.reply_markup.as_ref())?;
-        let new = NewMessage {
-            other,
-            random_id: self.random_id,
-            text: self.message,
-            entities: self.entities,
-            markup: self.reply_markup,
-            media: None,
-            forwarded: None,
-        };
-        let (updates, date) = caller.send_new(me.user_id, new)?;
-        Ok(objects::private_updates(caller.state, me.user_id, other, updates.to_vec(), date))
+        let (random_id, text, entities) = (self.random_id, self.message, self.entities);
+        send(caller, &self.peer, random_id, text, entities, self.reply_markup, None)
     }
 }
 
 impl Method for functions::messages::SendMedia {
     fn answer(self, caller: &mut Caller<'_>) -> Answer<enums::Updates> {
-        let me = caller.me()?;
-        let other = other_side(caller, &me, &self.peer)?;
-        check_text(&self.message, true)?;
-        check_markup(&me, self.reply_markup.as_ref())?;
-        let media = input_media(caller, me.user_id, &self.media)?;
-        let new = NewMessage {
-            other,
-            random_id: self.random_id,
-            text: self.message,
-            entities: self.entities,
-            markup: self.reply_markup,
-            media: Some(media),
-            forwarded: None,
-        };
-        let (updates, date) = caller.send_new(me.user_id, new)?;
-        Ok(objects::private_updates(caller.state, me.user_id, other, updates.to_vec(), date))
+        let (random_id, text, entities) = (self.random_id, self.message, self.entities);
+        send(caller, &self.peer, random_id, text, entities, self.reply_markup, Some(&self.media))
     }
+}
+
+/// Sends a message, with a photo or document if `media` is given.
+fn send(
+    caller: &mut Caller<'_>,
+    peer: &enums::InputPeer,
+    random_id: i64,
+    text: String,
+    entities: Option<Vec<enums::MessageEntity>>,
+    markup: Option<enums::ReplyMarkup>,
+    media: Option<&enums::InputMedia>,
+) -> Answer<enums::Updates> {
+    let me = caller.me()?;
+    let other = other_side(caller, &me, peer)?;
+    check_text(&text, media.is_some())?;
+    check_markup(&me, markup.as_ref())?;
+    let media = media.map(|media| input_media(caller, me.user_id, media)).transpose()?;
+    let new = NewMessage { other, random_id, text, entities, markup, media, forwarded: None };
+    let (updates, date) = caller.send_new(me.user_id, new)?;
+    Ok(objects::private_updates(caller.state, me.user_id, other, updates.to_vec(), date))
 }
 
 impl Method for functions::messages::ForwardMessages {
