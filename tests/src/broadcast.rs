@@ -342,6 +342,15 @@ impl Drop for Broadcast {
     }
 }
 
+/// The resident memory of a process in MiB; `None` if the process does not exist.
+#[must_use]
+pub fn resident(pid: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib / 1024.0)
+}
+
 /// Waits until `check` returns a value; fails after `within` with `what`.
 pub fn until<T>(what: &str, within: Duration, mut check: impl FnMut() -> Option<T>) -> Result<T> {
     let until = Instant::now() + within;

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    broadcast::{Broadcast, Launch, Line},
+    broadcast::{Broadcast, Launch, Line, resident},
     clips::noisy,
     ingest::{Ingest, Message, Setup},
     viewer::Viewer,
@@ -146,10 +146,10 @@ impl Chaos {
     /// Measures the memory of all processes.
     fn look(&mut self) {
         self.seen.lasted = self.broadcast.began.elapsed();
-        let own = resident(self.broadcast.pid());
+        let own = resident(self.broadcast.pid()).unwrap_or_default();
         self.seen.own = self.seen.own.max(own);
         let children = self.broadcast.processes();
-        let sizes: Vec<f64> = children.iter().map(|child| resident(child.pid)).collect();
+        let sizes: Vec<f64> = children.iter().map(|child| resident(child.pid).unwrap_or_default()).collect();
         let all = own + sizes.iter().sum::<f64>();
         if all > self.seen.all.0 {
             let largest = children.iter().zip(&sizes).max_by(|a, b| a.1.total_cmp(b.1));
@@ -216,14 +216,6 @@ fn most_in_a_minute(lines: &[Line]) -> usize {
         most = most.max(end - at);
     }
     most
-}
-
-/// The resident memory of a process in MiB; 0 if the process does not exist.
-fn resident(pid: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
-    kib.unwrap_or_default() / 1024.0
 }
 
 impl Seen {

@@ -11,23 +11,22 @@ use crate::step;
 /// in. Always both: alone, each asks the dependencies for other features, and they would be
 /// compiled anew for bench and soak in turn.
 pub(crate) fn build() -> Result<PathBuf> {
-    // Beside what this program was built into.
-    let target = profile_dir()?.parent().context("no target directory")?.to_owned();
-    let mut cargo = cargo();
-    cargo.args(["build", "--release", "--package", "tgs-stream", "--package", "tgs-session", "--target-dir"]);
-    ensure!(step::run("build the tools, optimised", cargo.arg(&target)), "the tools cannot be built");
-    Ok(target.join("release"))
+    build_with("the tools", &["--package", "tgs-stream", "--package", "tgs-session"])
 }
 
 /// Builds the program `name` of `package`, optimised, and answers its path.
 pub(crate) fn daemon(package: &str, name: &str, feature: Option<&str>) -> Result<PathBuf> {
+    let mut args = vec!["--package", package, "--bin", name];
+    args.extend(feature.iter().flat_map(|feature| ["--features", *feature]));
+    Ok(build_with(name, &args)?.join(name))
+}
+
+/// Answers the directory of the programs.
+fn build_with(what: &str, args: &[&str]) -> Result<PathBuf> {
+    // Beside what this program was built into.
     let target = profile_dir()?.parent().context("no target directory")?.to_owned();
     let mut cargo = cargo();
-    cargo.args(["build", "--release", "--package", package, "--bin", name]);
-    cargo.args(feature.iter().flat_map(|feature| ["--features", *feature]));
-    ensure!(
-        step::run(&format!("build {name}, optimised"), cargo.arg("--target-dir").arg(&target)),
-        "{name} cannot be built"
-    );
-    Ok(target.join("release").join(name))
+    cargo.args(["build", "--release"]).args(args).arg("--target-dir").arg(&target);
+    ensure!(step::run(&format!("build {what}, optimised"), &mut cargo), "{what} cannot be built");
+    Ok(target.join("release"))
 }

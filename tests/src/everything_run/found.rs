@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt, fs, path::Path, process::Command, time::Du
 use anyhow::{Context, Result};
 
 use super::{arguments_of, daemons::Daemon, names_below};
-use crate::{broadcast::Broadcast, telegram::Scene};
+use crate::{
+    broadcast::{Broadcast, resident},
+    telegram::Scene,
+};
 
 /// The longest time without a picture that is allowed.
 const LONGEST_GAP: Duration = Duration::from_secs(1);
@@ -52,7 +55,7 @@ impl Found {
 
     pub(super) fn note_memory(&mut self, pids: [u32; 3], warm: bool) -> Result<()> {
         for ((start, now), pid) in self.memory.iter_mut().zip(pids) {
-            *now = resident(pid)?;
+            *now = resident(pid).context("a daemon is gone")?;
             if *start == 0.0 && warm {
                 *start = *now;
             }
@@ -175,12 +178,4 @@ impl fmt::Display for Found {
         }
         Ok(())
     }
-}
-
-/// The resident memory of a process in MiB.
-fn resident(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib / 1024.0)
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use fastrand::Rng;
 use rustix::process::Signal;
 use tgs_e2e::{
-    broadcast::{Broadcast, Process},
+    broadcast::{Broadcast, Process, resident},
     clips::noisy,
     disk::Disk,
     ingest::{Message, Setup},
@@ -221,10 +221,7 @@ impl Stage {
 
     /// The resident memory of tgs-stream in MiB.
     pub(super) fn memory(&self) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.broadcast.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib / 1024.0)
+        resident(self.broadcast.pid()).context("tgs-stream is gone")
     }
 }
 

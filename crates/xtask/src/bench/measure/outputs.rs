@@ -1,72 +1,43 @@
 //! What further outputs cost: CPU and memory of the engine with 1, 4 and 16 of them beside none, on
 //! the same cached items, by plain RTMP.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{path::Path, sync::mpsc};
 
 use anyhow::{Context, Result, ensure};
 use tgs_e2e::ingest::{Ingest, Message, Setup};
 
-use super::{SPARE, commands};
-use crate::bench::{
-    meter::Metered,
-    plan::Plan,
-    report::{Figure, Judged, median},
+use super::{
+    SPARE, commands,
+    extra::{self, Cost},
 };
-
-/// From the first media of the last output to the window: the cache is read ahead, the bursts of
-/// the connections are over.
-const SETTLED: Duration = Duration::from_secs(6);
-
-/// An output, in CPU seconds per second and MiB.
-const MOST_COST: f64 = 0.0015;
-const MOST_MEMORY: f64 = 3.0;
+use crate::bench::{meter::Metered, plan::Plan, report::Figure};
 
 /// How many outputs, and the names of the figures.
-const COUNTS: [(u16, &str, &str); 3] = [
-    (1, "an output beside the main one, CPU", "an output beside the main one, memory"),
-    (4, "each of 4 outputs beside the main one, CPU", "each of 4 outputs beside the main one, memory"),
-    (16, "each of 16 outputs beside the main one, CPU", "each of 16 outputs beside the main one, memory"),
+const COUNTS: [(u16, [&str; 2]); 3] = [
+    (1, ["an output beside the main one, CPU", "an output beside the main one, memory"]),
+    (4, ["each of 4 outputs beside the main one, CPU", "each of 4 outputs beside the main one, memory"]),
+    (16, ["each of 16 outputs beside the main one, CPU", "each of 16 outputs beside the main one, memory"]),
 ];
 
 /// The cost of each output by their number.
 pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let list = commands::filled(plan)?;
+    let alone = (0..plan.pairs).map(|_| run(plan, &list, 0)).collect::<Result<Vec<_>>>()?;
     let mut figures = Vec::new();
-    let mut alone = Vec::new();
-    for _ in 0..plan.pairs {
-        alone.push(run(plan, &list, 0)?);
-    }
-    let (alone_cpu, alone_memory): (Vec<_>, Vec<_>) = alone.into_iter().unzip();
-    let note = format!(
-        "of a cached channel at {:.4} s/s and {:.1} MiB without",
-        median(&alone_cpu),
-        median(&alone_memory)
-    );
-    for (count, cpu_name, memory_name) in COUNTS {
-        let (mut cpu, mut memory) = (Vec::new(), Vec::new());
+    for (count, names) in COUNTS {
+        let mut with = Vec::new();
         for turn in 0..plan.pairs {
             let (used, resident) = run(plan, &list, count)?;
             println!("   {count} outputs, {}: {used:.4} CPU s/s, {resident:.1} MiB", turn + 1);
-            cpu.push((used - median(&alone_cpu)) / f64::from(count));
-            memory.push((resident - median(&alone_memory)) / f64::from(count));
+            with.push((used, resident));
         }
-        let figure = |name, unit, target, measured| Figure {
-            name,
-            unit,
-            target,
-            judged: Judged::Median,
-            measured,
-            baseline: None,
-            note: note.clone(),
-        };
-        figures.push(figure(cpu_name, "s/s", MOST_COST, cpu));
-        figures.push(figure(memory_name, "MiB", MOST_MEMORY, memory));
+        figures.extend(extra::figures(names, count, &alone, &with));
     }
     Ok(figures)
 }
 
-/// CPU seconds a second and resident MiB of a channel with so many further outputs.
-fn run(plan: &Plan, list: &std::path::Path, count: u16) -> Result<(f64, f64)> {
+/// The cost of a channel with so many further outputs.
+fn run(plan: &Plan, list: &Path, count: u16) -> Result<Cost> {
     let main = Ingest::start()?;
     // Counts connections with media; keeps nothing.
     let (pass_on, media) = mpsc::channel();
@@ -86,11 +57,7 @@ fn run(plan: &Plan, list: &std::path::Path, count: u16) -> Result<(f64, f64)> {
     }
     // Its messages are dropped from now on.
     drop(media);
-    thread::sleep(SETTLED);
-    let before = started.so_far()?;
-    thread::sleep(plan.window);
-    let after = started.so_far()?;
-    let resident = after.memory.last().context("no memory was measured")?.1;
+    let cost = extra::cost(&mut started, plan)?;
     ensure!(others.records().len() == usize::from(count), "an output connected again");
-    Ok(((after.all - before.all) / plan.window.as_secs_f64(), resident))
+    Ok(cost)
 }
