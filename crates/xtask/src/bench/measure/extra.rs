@@ -1,5 +1,5 @@
-//! What is added to a cached channel, such as further outputs: its CPU and memory above those of the
-//! channel alone.
+//! What is added to a cached channel, such as further outputs: its CPU and memory above those of
+//! the channel alone.
 
 use std::{thread, time::Duration};
 
