@@ -9,6 +9,7 @@ pub mod clips;
 pub mod colours;
 pub mod command_run;
 pub mod disk;
+pub mod etcd;
 pub mod everything_run;
 pub mod flvcheck;
 pub mod ingest;
