@@ -34,6 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tgs_core::cancel::Cancel;
 use tgs_rtmp::flv::Tag;
 
 pub use self::{
