@@ -52,7 +52,7 @@ pub(crate) struct BroadcastStart<'a> {
 
 impl BroadcastStart<'_> {
     /// Whether the broadcast goes into Telegram.
-    pub(crate) fn into_telegram(&self) -> bool {
+    pub(crate) fn is_for_telegram(&self) -> bool {
         matches!(self.target, PublishTarget::Telegram)
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn run(
     let _recorder = start_recorder(settings, target, control);
     let shown = StatusSource {
         control: control.clone(),
-        telegram: start.into_telegram().then(|| status.clone()),
+        telegram: start.is_for_telegram().then(|| status.clone()),
         standing: standing.clone(),
         warnings: settings.warnings.clone(),
         hosts: succession.map(|succession| succession.hosts()),
@@ -136,7 +136,7 @@ fn open_control(
 ) -> Option<ControlServer> {
     let succession = succession.cloned();
     let previewer = broadcast.previewer(&source.control.stopped()).ok();
-    let answers = Answers { schedule, live, previewer, succession, ..idle_answers(start, source, broadcast) };
+    let answers = Answers { succession, schedule, live, previewer, ..idle_answers(start, source, broadcast) };
     serve_control(start.settings, answers)
 }
 
@@ -222,7 +222,9 @@ fn into_chat(
 ) -> Result<Code, CliError> {
     let (settings, proxies) = (start.settings, &start.kept_proxies);
     // A missing ffmpeg must show before a call is created.
-    check_tools(settings, control)?;
+    if known_ingest.is_none() {
+        check_tools(settings, control)?;
+    }
     // A stopped broadcast creates no call.
     if !standing.await_start(&control.stopped()) {
         return Ok(Code::Ok);

@@ -24,7 +24,7 @@ use tgs_playout::{
 use crate::{
     cli::Cli,
     playlist::{self, Bookmarks, Playlist, PlaylistView, PlaylistWatch},
-    position::{ListKey, Position, PositionStore, SAVE_EVERY},
+    position::{ListKey, ListPlace, Position, PositionStore, SAVE_EVERY},
     preview::Previewer,
     queue::{PlayQueue, consumer::QueueConsumer},
     resolver::Resolver,
@@ -71,8 +71,8 @@ impl<'a> Broadcast<'a> {
         let kept = (!cli.once).then(|| settings.state_dir.join("queue.json"));
         let mut broadcast = Self::with_queue(cli, settings, control, kept);
         broadcast.feed = succession.map(|succession| succession.feed.clone());
-        let position = succession.and_then(Succession::position);
-        broadcast.next = Some(broadcast.open(cli.from_start, position, &control.stopped())?);
+        let place = succession.map(Succession::place).unwrap_or_default();
+        broadcast.next = Some(broadcast.open(cli.from_start, place, &control.stopped())?);
         Ok(broadcast)
     }
 
@@ -119,7 +119,7 @@ impl<'a> Broadcast<'a> {
     fn play_once(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
         let OpenedPlaylist { mut playlist, position_store } = match self.next.take() {
             Some(opened) => opened,
-            None => self.open(false, None, &control.stopped())?,
+            None => self.open(false, ListPlace::Saved, &control.stopped())?,
         };
         // An early opened one, too: a page that hangs must not outlive this engine.
         playlist.end_with(control.stopped());
@@ -150,30 +150,25 @@ impl<'a> Broadcast<'a> {
         Ok(Code::Ok)
     }
 
-    /// Opens the list at `position`, else at its saved position or its beginning. `cancel` ends
+    /// Opens the list at `place`; without a saved position, at its beginning. `cancel` ends
     /// ffprobe and yt-dlp.
-    fn open(
-        &self,
-        from_start: bool,
-        position: Option<Option<Position>>,
-        cancel: &Cancel,
-    ) -> Result<OpenedPlaylist, CliError> {
+    fn open(&self, from_start: bool, place: ListPlace, cancel: &Cancel) -> Result<OpenedPlaylist, CliError> {
         let (cli, settings) = (self.cli, self.settings);
         let file = cli.playlist_file(settings);
         let names = source_names(&cli.sources, file.as_deref());
         let list = ListKey::of(names.iter().map(|name| name.as_encoded_bytes()));
+        let elsewhere = !matches!(place, ListPlace::Saved);
         // `--once` neither resumes nor overwrites the broadcast's position.
         let (position_store, saved) =
             (!cli.once).then(|| PositionStore::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
-        let saved = match position {
-            Some(position) => {
-                if let Some(store) = &position_store {
-                    position.clone().map_or_else(|| store.clear(), |position| store.set(position));
-                }
-                position
-            }
-            None => saved.flatten().filter(|_| !from_start),
+        let saved = match place {
+            ListPlace::Saved => saved.flatten().filter(|_| !from_start),
+            ListPlace::At(position) => Some(*position),
+            ListPlace::Beginning => None,
         };
+        if let (true, Some(store)) = (elsewhere, &position_store) {
+            saved.clone().map_or_else(|| store.clear(), |position| store.set(position));
+        }
         if let Some(saved) = &saved {
             let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));
             let (item, offset_ms) = on_air.unwrap_or((&saved.bookmark.key.item, saved.offset_ms));

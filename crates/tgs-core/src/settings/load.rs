@@ -298,7 +298,6 @@ impl<'a> Reader<'a> {
             (self.value("READ_AHEAD", read_ahead), self.value("PUBLISHER", publisher));
         let (prometheus_host, prometheus_port) =
             (self.value("PROMETHEUS_HOST", address), self.value("PROMETHEUS_PORT", port));
-        let prometheus_port_given = self.find("PROMETHEUS_PORT").is_some();
         let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
         let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
         let (schedule_preroll, schedule_return) =
@@ -336,7 +335,7 @@ impl<'a> Reader<'a> {
             publisher: publisher?,
             prometheus_host: prometheus_host?,
             prometheus_port: prometheus_port?,
-            prometheus_port_given,
+            prometheus_port_given: self.find("PROMETHEUS_PORT").is_some(),
             state_dir: state_dir?,
             cache_dir: cache_dir?,
             pause_max: pause_max?,
