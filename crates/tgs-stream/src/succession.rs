@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How often the record is brought up to date.
-const EVERY: Duration = Duration::from_millis(400);
+const EVERY: Duration = Duration::from_millis(200);
 
 /// How far ahead a host leaves the air: the successor needs the time to get ready.
 const AHEAD: Duration = Duration::from_secs(8);
@@ -136,10 +136,13 @@ impl Succession {
     pub(crate) fn place(&self) -> ListPlace {
         let Some(record) = self.foreign() else { return ListPlace::Saved };
         let Some(position) = record.position.clone() else { return ListPlace::Beginning };
-        serde_json::from_value(position).map(ListPlace::At).unwrap_or_else(|error| {
-            log::warn!("the position of the host {} cannot be read: {error}", record.host);
-            ListPlace::Saved
-        })
+        match serde_json::from_value(position) {
+            Ok(position) => ListPlace::At(position),
+            Err(error) => {
+                log::warn!("the position of the host {} cannot be read: {error}", record.host);
+                ListPlace::Saved
+            }
+        }
     }
 
     /// What the status shows of the hosts.
