@@ -34,7 +34,7 @@ pub fn build(name: &str) -> Result<PathBuf> {
 /// Builds `PACKAGE-test-dc`, the tool with the feature `test-dc`: it knows the test DC's addresses
 /// and key.
 pub fn build_for_test_dc(package: &str) -> Result<PathBuf> {
-    build_with(&format!("{package}-test-dc"), &["--package", package, "--features", "test-dc"])
+    build_with(&format!("{package}-test-dc"), &["--workspace", "--features", &format!("{package}/test-dc")])
 }
 
 fn build_with(name: &str, selection: &[&str]) -> Result<PathBuf> {

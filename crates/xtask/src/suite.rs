@@ -44,8 +44,7 @@ pub(crate) fn run() -> Result<bool> {
     check("actionlint", &mut workflows::actionlint(&workflows));
     check("zizmor", &mut workflows::zizmor(&workflows));
     check("tools under test", &mut cargo("build --workspace --bins --quiet"));
-    check("the sign-in tool for the test DC", &mut cargo(SIGN_IN_TOOL));
-    check("the bot for the test DC", &mut cargo(BOT));
+    check("sign-in tool and bot for the test DC", &mut cargo(FOR_TEST_DC));
     check("packages", &mut cargo("run --quiet --package xtask -- dist --profile dev"));
     let built = BuiltTests::build()?;
     // They compile. The tests, which wait more than they compute, do not need cargo any more.
@@ -78,11 +77,10 @@ fn lintian() -> Command {
     lintian
 }
 
-/// Built here because the tests of tgs-session would exceed their time limit with it.
-const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-dc --bin tgs-session-test-dc";
-
-/// Built here for the same reason.
-const BOT: &str = "build --quiet --package tgs-bot --features test-dc --bin tgs-bot-test-dc";
+/// Built here because the tests of tgs-session would exceed their time limit with it. From the whole
+/// workspace, like the other tools: only what knows the test DC is compiled again.
+const FOR_TEST_DC: &str = "build --quiet --workspace --features tgs-session/test-dc,tgs-bot/test-dc \
+                           --bin tgs-session-test-dc --bin tgs-bot-test-dc";
 
 /// What runs without root. The others are excluded test by test (`test(/./)` is each), so that the
 /// summary counts them as skipped; excluded by their binaries, they would not be seen at all.
@@ -91,7 +89,7 @@ const WITHOUT_ROOT: &str = "not (package(tgs-e2e) and binary(/^machine_/) and te
 /// `cargo` with `args`, separated by spaces, in the workspace.
 fn cargo(args: &str) -> Command {
     let mut command = bin_path::cargo();
-    command.args(args.split(' '));
+    command.args(args.split_ascii_whitespace());
     command
 }
 
