@@ -38,18 +38,16 @@ impl SessionSink {
             return Ok(Self::Stdout);
         }
         let telegram = &context.settings.telegram;
-        match context.which() {
-            SessionRole::Primary if telegram.mounted_session.is_some() => {
+        match (context.which(), &telegram.standby_file) {
+            (SessionRole::Primary, _) if telegram.mounted_session.is_some() => {
                 Ok(Self::State { _lock: lock_state(context)? })
             }
-            SessionRole::Standby if let Some(file) = &telegram.standby_file => {
-                Err(CliError::failure(format!(
-                    "write the standby session: STANDBY_SESSION_STRING_FILE names {}, which is not written; without \
-                     --write-env the session is printed: put it there",
-                    file.display()
-                ))
-                .with_code(Code::Config))
-            }
+            (SessionRole::Standby, Some(file)) => Err(CliError::failure(format!(
+                "write the standby session: STANDBY_SESSION_STRING_FILE names {}, which is not written; without \
+                 --write-env the session is printed: put it there",
+                file.display()
+            ))
+            .with_code(Code::Config)),
             _ => Ok(Self::File(Box::new(lock(context)?))),
         }
     }
