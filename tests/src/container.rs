@@ -108,6 +108,18 @@ impl Podman {
         text_of(&words.join(" "), &self.command(words).output().context("run podman")?)
     }
 
+    /// `podman-compose` with these files of `deploy/container` and words.
+    #[must_use]
+    pub fn compose(&self, files: &[&Path], words: &[&str]) -> Command {
+        let mut command = self.configured(tools::manifest_checks().join("bin/podman-compose"));
+        command.arg("--in-pod=0");
+        for file in files {
+            command.arg("--file").arg(file);
+        }
+        command.args(words).env("TGS_IMAGE", IMAGE).stdin(Stdio::null());
+        command
+    }
+
     fn configured(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env("CONTAINERS_STORAGE_CONF", self.dir.join("storage.conf"));
@@ -182,7 +194,14 @@ impl Setup {
         let name = format!("tgs-{}-{}", std::process::id(), TURN.fetch_add(1, Ordering::Relaxed));
         let life = LIFE.as_secs().to_string();
         let mut run = podman.command(&["run", "--detach", "--name", &name, "--timeout", &life]);
-        run.args(["--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp:mode=1777", "--cap-drop", "all"]);
+        run.args([
+            "--read-only",
+            "--read-only-tmpfs=false",
+            "--tmpfs",
+            "/tmp:mode=1777",
+            "--cap-drop",
+            "all",
+        ]);
         run.args(["--security-opt", "no-new-privileges", "--network", "host"]);
         for volume in &self.volumes {
             run.args(["--volume", volume]);

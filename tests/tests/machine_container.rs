@@ -3,14 +3,22 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use serde_json::Value;
+use tgs_control::http_get;
 use tgs_e2e::{
+    bin_path::workspace,
     broadcast::until,
     clips::clip,
     container::{Container, IMAGE, Podman, Setup, USER},
     ingest::Ingest,
+    nginx::free_port,
     telegram::knowing_the_key,
     tools,
 };
@@ -63,9 +71,9 @@ impl Channel {
 
     /// Waits for media on the connection number `nth`.
     fn goes_live(&self, container: &Container<'_>, nth: usize) {
-        let live = self.ingest.wait("media", LIMIT, |records| {
-            records.len() == nth && records[nth - 1].media().count() > 60
-        });
+        let live = self
+            .ingest
+            .wait("media", LIMIT, |records| records.len() == nth && records[nth - 1].media().count() > 60);
         live.unwrap_or_else(|error| panic!("{error}\n{}", container.log().unwrap()));
     }
 
@@ -84,7 +92,7 @@ impl Channel {
 }
 
 /// The tgs-session of the package, with the test DC's key.
-fn sign_in_tool(setup: &Setup, dc: &TestDc) -> std::path::PathBuf {
+fn sign_in_tool(setup: &Setup, dc: &TestDc) -> PathBuf {
     let unpack = "dpkg-deb --fsys-tarfile \"$0\" | tar --extract --to-stdout ./usr/bin/tgs-session";
     let output = Command::new("bash").args(["-euc", unpack]).arg(tools::package().unwrap()).output().unwrap();
     let (packed, tool) = (setup.path("packed"), setup.path("tgs-session"));
@@ -128,7 +136,8 @@ fn orphans_are_reaped(container: &Container<'_>) {
 fn secrets_are_seen_nowhere(channel: &Channel, container: &Container<'_>) {
     channel.none_in("podman inspect", &container.podman(&["inspect"]).unwrap());
     channel.none_in("the log", &container.log().unwrap());
-    let environments = container.exec(&["sh", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' ' '"]);
+    let environments =
+        container.exec(&["sh", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' ' '"]);
     channel.none_in("an environment", &environments.unwrap());
 }
 
@@ -163,15 +172,79 @@ fn the_other_tools_are_in_the_image(podman: &Podman) {
     assert_eq!(run(&["tgs-stream"]).status.code(), Some(78));
 }
 
+/// Ends what compose has started.
+struct Compose<'a>(&'a Podman, Vec<PathBuf>);
+
+impl Compose<'_> {
+    fn run(&self, words: &[&str]) -> String {
+        let files: Vec<_> = self.1.iter().map(PathBuf::as_path).collect();
+        let output = self.0.compose(&files, words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {said}");
+        said.into_owned()
+    }
+}
+
+impl Drop for Compose<'_> {
+    fn drop(&mut self) {
+        let files: Vec<_> = self.1.iter().map(PathBuf::as_path).collect();
+        let _ = self.0.compose(&files, &["down", "--volumes", "--timeout", "0"]).output();
+    }
+}
+
+/// What needs no registry of `compose.yml`: channel and desk, which sees the channel by the shared
+/// volume.
+fn compose_shows_the_desk(podman: &Podman) {
+    let dir = tempfile::tempdir().unwrap();
+    let copied = dir.path().join("deploy");
+    let copy = Command::new("cp").arg("-r").arg(workspace().join("deploy")).arg(&copied).status().unwrap();
+    assert!(copy.success());
+    let home = copied.join("container");
+    let mut settings = fs::read_to_string(home.join("channel.env.example")).unwrap();
+    settings += "OUTPUT_URL=rtmp://127.0.0.1:9/live/key\nPROMETHEUS_PORT=0\n";
+    fs::write(home.join("channel.env"), settings).unwrap();
+    for name in ["media", "secrets"] {
+        fs::create_dir(home.join(name)).unwrap();
+    }
+    fs::write(home.join("media/playlist.txt"), "nothing.mp4\n").unwrap();
+    for name in ["api_hash", "session_string", "standby_session_string", "two_fa_password"] {
+        fs::write(home.join("secrets").join(name), "").unwrap();
+    }
+    let port = free_port().unwrap();
+    // The machine's network, without a bridge, and a free port.
+    let over = format!(
+        "name: tgs-{}\nservices:\n  channel: {{network_mode: host, restart: 'no'}}\n  \
+         web: {{restart: 'no', environment: {{WEB_LISTEN: '127.0.0.1:{port}'}}}}\n",
+        std::process::id()
+    );
+    fs::write(home.join("test.yml"), over).unwrap();
+    let compose = Compose(podman, vec![home.join("compose.yml"), home.join("test.yml")]);
+    compose.run(&["up", "--no-build", "--detach", "channel", "web"]);
+    let page = || {
+        let address = (std::net::Ipv4Addr::LOCALHOST, port).into();
+        http_get::get(address, "/", Duration::from_secs(5)).ok().filter(|page| page.code == 200)
+    };
+    until("the desk", LIMIT, page).unwrap_or_else(|error| panic!("{error}\n{}", compose.run(&["logs"])));
+    let files: Vec<_> = compose.1.iter().map(PathBuf::as_path).collect();
+    let status = || {
+        let mut asked = podman.compose(&files, &["exec", "-T", "web", "tgs-ctl", "status"]);
+        asked.output().ok().filter(|output| output.status.success())
+    };
+    until("the channel at the desk", LIMIT, status)
+        .unwrap_or_else(|error| panic!("{error}\n{}", compose.run(&["logs"])));
+}
+
 #[test]
 fn a_channel_without_rights_renews_its_session_and_comes_back_where_it_was() {
     let podman = Podman::with_image().unwrap();
     the_other_tools_are_in_the_image(&podman);
+    compose_shows_the_desk(&podman);
     let channel = Channel::new();
     let container = channel.setup.start(&podman).unwrap();
     channel.goes_live(&container, 1);
     let healthy = || container.run(&["tgs-check-active", "--healthz"]).ok().filter(|it| it.status.success());
-    until("a healthy container", LIMIT, healthy).unwrap_or_else(|e| panic!("{e}\n{}", container.log().unwrap()));
+    until("a healthy container", LIMIT, healthy)
+        .unwrap_or_else(|e| panic!("{e}\n{}", container.log().unwrap()));
     container.podman(&["healthcheck", "run"]).unwrap();
     assert!(container.exec(&["tgs-ctl", "status"]).unwrap().contains("Demo channel"));
     has_no_rights(&container);
@@ -199,7 +272,8 @@ fn a_channel_without_rights_renews_its_session_and_comes_back_where_it_was() {
     assert_eq!(channel.dc.sessions(World::ALICE).len(), sessions);
 
     // The tool is killed: so is the container, for podman or the kubelet to start again.
-    let (item, offset) = until("a position", LIMIT, || position(&channel).filter(|(_, at)| *at > 3000)).unwrap();
+    let (item, offset) =
+        until("a position", LIMIT, || position(&channel).filter(|(_, at)| *at > 3000)).unwrap();
     container.exec(&["kill", "-KILL", &tool_pid(&container)]).unwrap();
     assert_eq!(container.wait().unwrap(), 137, "{}", container.log().unwrap());
     container.podman(&["start"]).unwrap();

@@ -28,7 +28,8 @@ fn succeeds(command: &mut Command) -> String {
 
 /// The documents of a YAML file.
 fn yaml(path: &Path) -> Vec<Value> {
-    const READ: &str = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+    const READ: &str =
+        "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
     let json = succeeds(checker("python").args(["-c", READ]).arg(path));
     serde_json::from_str(&json).unwrap()
 }
@@ -132,7 +133,8 @@ fn render(overlay: &Path) -> Option<String> {
     let output = Command::new("kubectl").arg("kustomize").arg(overlay).output().ok()?;
     let said = String::from_utf8_lossy(&output.stderr);
     // kubectl before 1.21 has kustomize 2, which takes a directory for a file.
-    if !output.status.success() && (said.contains("unknown field") || said.contains("must resolve to a file")) {
+    if !output.status.success() && (said.contains("unknown field") || said.contains("must resolve to a file"))
+    {
         return None;
     }
     assert!(output.status.success(), "{said}");

@@ -7,7 +7,12 @@ use std::{
 
 use tgs_control::{RunningStatus, TelegramStatus};
 use tgs_core::{
-    cancel::Cancel, error::CliError, exit::Code, files::lock::Holder, proxy::ProxyList, remedy,
+    cancel::Cancel,
+    error::CliError,
+    exit::Code,
+    files::lock::Holder,
+    proxy::ProxyList,
+    remedy,
     secret::Secret,
     settings::{MountedSession, Settings},
 };

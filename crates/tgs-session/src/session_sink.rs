@@ -100,8 +100,8 @@ fn store_renewed(context: &Context, text: &Secret<String>) -> Result<(), CliErro
 
 fn renewed_text(context: &Context, me: &str) -> String {
     let mounted = context.settings.telegram.mounted_session.as_ref();
-    let [file, of] =
-        [mounted.map(|it| &it.renewed_file), mounted.map(|it| &it.file)].map(|path| path.map(|it| it.display()));
+    let [file, of] = [mounted.map(|it| &it.renewed_file), mounted.map(|it| &it.file)]
+        .map(|path| path.map(|it| it.display()));
     let (Some(file), Some(of)) = (file, of) else { return format!("signed in as {me}.") };
     format!("The new session is in {file}, and is used until {of} changes: signed in as {me}.")
 }

@@ -74,7 +74,9 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
 fn file(context: &Context) -> Option<String> {
     let telegram = &context.settings.telegram;
     match context.which() {
-        SessionRole::Primary => telegram.mounted_session.as_ref().map(|it| it.in_force().display().to_string()),
+        SessionRole::Primary => {
+            telegram.mounted_session.as_ref().map(|it| it.in_force().display().to_string())
+        }
         SessionRole::Standby => telegram.standby_file.as_ref().map(|it| it.display().to_string()),
     }
 }

@@ -33,11 +33,7 @@ pub struct MountedSession {
 impl MountedSession {
     /// Looks for a renewed session beside `content` of `file`. Returns it if it is in force, or why
     /// it cannot be read.
-    pub(super) fn find(
-        file: PathBuf,
-        content: &str,
-        state_dir: &Path,
-    ) -> (Self, io::Result<Option<String>>) {
+    pub(super) fn find(file: PathBuf, content: &str, state_dir: &Path) -> (Self, io::Result<Option<String>>) {
         let mounted = digest::key([content]);
         let renewed_file = state_dir.join(NAME);
         let renewed = match files::read_text(&renewed_file) {

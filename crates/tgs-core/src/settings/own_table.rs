@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Setting, Visibility, secret_file::{self, Found}};
+use super::{
+    Setting, Visibility,
+    secret_file::{self, Found},
+};
 use crate::{env_file, files};
 
 /// All problems of the settings, by name and line. Contains no value.

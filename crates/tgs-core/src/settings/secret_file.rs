@@ -25,9 +25,7 @@ pub(super) fn variable(name: &str) -> String {
 /// The variables that a child of this project needs to find the same settings: all but the values
 /// of secrets, whose files are named.
 pub fn inherited() -> impl Iterator<Item = String> {
-    TABLE.iter().map(|setting| {
-        if setting.secret { variable(setting.name) } else { setting.name.to_owned() }
-    })
+    TABLE.iter().map(|setting| if setting.secret { variable(setting.name) } else { setting.name.to_owned() })
 }
 
 /// Whether `name` is such a variable of a secret in `table`.
@@ -52,7 +50,8 @@ pub(super) fn resolve(
         return Err(format!("{shown} and {beside} are both set: remove one of them"));
     }
     let content = read(&dir.join(&path)).map_err(|why| format!("{shown} names {path}, {why}"))?;
-    Ok(Some((content, format!("the content of {path}, which {shown} names,"))).filter(|(it, _)| !it.is_empty()))
+    Ok(Some((content, format!("the content of {path}, which {shown} names,")))
+        .filter(|(it, _)| !it.is_empty()))
 }
 
 /// What must be hidden from children, so that they cannot read the secrets in `files`: each file,
@@ -85,7 +84,8 @@ mod tests {
     fn one_line_break_is_no_part_of_a_secret() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("secret");
-        for (content, expected) in [("a b", "a b"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("", "")] {
+        for (content, expected) in [("a b", "a b"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("", "")]
+        {
             fs::write(&file, content).unwrap();
             assert_eq!(read(&file).unwrap(), expected);
         }

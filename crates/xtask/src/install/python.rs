@@ -58,13 +58,14 @@ pub(super) fn install() -> Result<()> {
     Ok(())
 }
 
-/// Installs what checks compose.yml and the manifests for Kubernetes, apart from what tests copy.
+/// Installs what checks and runs compose.yml and checks the manifests for Kubernetes, apart from what tests copy.
 pub(super) fn manifest_checks() -> Result<()> {
-    const PACKAGES: [&str; 2] = ["kubernetes-validate==1.37.0", "check-jsonschema==0.39.0"];
+    const PACKAGES: [&str; 3] =
+        ["kubernetes-validate==1.37.0", "check-jsonschema==0.39.0", "podman-compose==1.6.0"];
     let venv = tools::manifest_checks();
     let works = || {
         let mut python = Command::new(venv.join("bin/python"));
-        succeeds(python.args(["-c", "import check_jsonschema, kubernetes_validate"]))
+        succeeds(python.args(["-c", "import check_jsonschema, kubernetes_validate, podman_compose"]))
     };
     if works() {
         return Ok(());
