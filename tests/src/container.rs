@@ -210,7 +210,9 @@ impl Setup {
             run.arg("--env").arg(format!("{name}={value}"));
         }
         let container = Container { podman, name };
-        text_of("podman run", &run.arg(IMAGE).output().context("run podman")?)?;
+        // Waits of the session, not of the broadcast, are 60 times shorter.
+        run.args([IMAGE, "tgs-stream", "--time-scale", "60"]);
+        text_of("podman run", &run.output().context("run podman")?)?;
         Ok(container)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -46,7 +47,9 @@ impl Channel {
         let setup = Setup::new().unwrap();
         for name in ["first", "second"] {
             let film = clip("contained", (320, 180), "30", 44_100, 30_000);
-            film.copy_to(&setup.path("media").join(format!("{name}.mp4"))).unwrap();
+            let path = setup.path("media").join(format!("{name}.mp4"));
+            film.copy_to(&path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
         }
         fs::write(setup.path("media").join("list.txt"), "first.mp4\nsecond.mp4\n").unwrap();
         let tool = sign_in_tool(&setup, &dc);
@@ -255,7 +258,7 @@ fn a_channel_without_rights_renews_its_session_and_comes_back_where_it_was() {
 
     // The mounted session dies. A new one is signed in, and lies in STATE_DIR.
     channel.revoke(&channel.secrets[0]);
-    let renewed = until("a renewed session", Duration::from_secs(150), || state(&channel, "session"));
+    let renewed = until("a renewed session", LIMIT, || state(&channel, "session"));
     let renewed = renewed.unwrap_or_else(|error| panic!("{error}\n{}", container.log().unwrap()));
     let session = renewed.lines().nth(1).unwrap();
     assert_ne!(session, channel.secrets[0]);
