@@ -8,6 +8,7 @@ pub mod chaos;
 pub mod clips;
 pub mod colours;
 pub mod command_run;
+pub mod container;
 pub mod disk;
 pub mod everything_run;
 pub mod flvcheck;

