@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod kept;
 pub mod machine;
 pub mod nginx;
+pub mod numbered;
 pub mod programme_run;
 pub mod prometheus;
 pub mod proxies;

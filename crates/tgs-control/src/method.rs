@@ -11,7 +11,7 @@ use crate::rpc::{ErrorCode, RpcError, RpcRequest};
 /// The version of the protocol. It grows when a method, parameter or result is added; none is ever
 /// removed or changed. Servers refuse unknown methods and parameters, clients ignore unknown
 /// fields.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// A request to a broadcast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,11 @@ pub enum Call {
     /// Starts a stopped broadcast.
     #[serde(rename = "start")]
     Start(NoParams),
+    /// Hands the broadcast over to the program that is installed now, without a gap, and ends this
+    /// process: within 35 s, or the broadcast goes on and the error says why. Commands are refused
+    /// meanwhile. Result: [`Upgraded`]. Since protocol 5.
+    #[serde(rename = "upgrade")]
+    Upgrade(NoParams),
     /// From now on the connection carries `event` notifications. Result: [`SubscribeParams`], as
     /// accepted.
     #[serde(rename = "subscribe")]
@@ -398,6 +403,18 @@ pub struct Queued {
     pub id: u64,
 }
 
+/// Result of `upgrade`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The process that has the broadcast now.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Seconds from the end of the old connection to the first media over the new one; `None` if
+    /// nothing was on air.
+    pub gap_seconds: Option<f64>,
+}
+
 /// Result of `log.tail`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLines {
@@ -414,7 +431,7 @@ pub struct MonitorFormat {
 
 impl Call {
     /// The names of all methods.
-    pub const METHODS: [&str; 35] = [
+    pub const METHODS: [&str; 36] = [
         "hello",
         "status",
         "next",
@@ -433,6 +450,7 @@ impl Call {
         "title.set",
         "stop",
         "start",
+        "upgrade",
         "subscribe",
         "asrun.list",
         "schedule.get",

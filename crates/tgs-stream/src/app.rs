@@ -7,13 +7,13 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    thread,
+    time::Duration,
 };
 
 use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tgs_control::CommandSender;
-use tgs_control::channels;
 use tgs_core::{
     cancel::Cancel,
     error::CliError,
@@ -30,7 +30,6 @@ use tgs_playout::{
     engine::{self, Control},
     lane::ListReturn,
     output::Output,
-    outputs::{RunningOutputs, RunningRecorder},
 };
 use tgs_telegram::Ingest;
 
@@ -39,20 +38,21 @@ use crate::{
     broadcast::Broadcast,
     cache_cli, check, children,
     cli::Cli,
-    control_server::{Answers, ControlServer, RecordingReads, Subscribers},
     kept_proxies::ProxySaver,
-    live_input::LiveInputError,
-    live_takeover::LiveTakeover,
     preflight::{self, PublishTarget},
     preview::PreviewRequest,
     resolver::Resolver,
     schedule::{Schedule, ScheduleConfig, ScheduleFile, plan_of_day},
+    services::Services,
     settings_source::{ReadSettings, ReloadableSettings, SettingsSource},
-    setup::{engine_failed, further_outputs, meter, profile, recorder, resolver, rtmp_output, send_as},
+    setup::{engine_failed, meter, resolver, rtmp_output, send, send_as},
     standing::Standing,
-    status_server,
     status_source::StatusSource,
-    telegram::{self, EngineRunner, SharedTelegramStatus},
+    telegram::{self, EngineRunner, HandedStream, SharedTelegramStatus},
+    upgrade::{
+        HandedDescriptor, Upgrade,
+        successor::{self, Predecessor},
+    },
 };
 
 /// Runs the tool.
@@ -227,6 +227,7 @@ fn broadcast(
     source: SettingsSource,
     control: &Control,
 ) -> Result<Code, CliError> {
+    let predecessor = successor::predecessor()?;
     let kept_proxies = KeptProxies::in_dir(&settings.state_dir);
     let target =
         preflight::check_start(cli, settings, &kept_proxies, &control.stopped()).map_err(first_of)?;
@@ -236,112 +237,117 @@ fn broadcast(
              not see an outage, and a reconnect loses what was in flight"
         );
     }
-    let _lock = lock(&settings.state_dir)?;
+    let lock = match &predecessor {
+        Some(predecessor) => predecessor.state_lock(&settings.state_dir)?,
+        None => lock(&settings.state_dir)?,
+    };
     children::confine(cli, settings, &settings.state_dir.join("scratch"));
     let status = SharedTelegramStatus::default();
-    let into_telegram = matches!(target, PublishTarget::Telegram);
-    let mut broadcast = Broadcast::new(cli, settings, control)?;
+    let mut broadcast = Broadcast::new(cli, settings, control, predecessor.as_ref())?;
     // `--once` neither resumes nor overwrites what is kept of the broadcast.
     let kept_in = (!cli.once).then_some(&*settings.state_dir);
     let standing = Standing::open(kept_in, settings.pause_max, control);
     let _saver = (!cli.once).then(|| ProxySaver::start(kept_proxies.clone()));
-    let _outputs = start_outputs(settings, &target, &standing, &kept_proxies, control)?;
-    let _recorder = start_recorder(settings, &target, control);
-    let shown = StatusSource {
-        control: control.clone(),
-        telegram: into_telegram.then(|| status.clone()),
-        standing: standing.clone(),
-        warnings: settings.warnings.clone(),
-    };
-    let schedule = start_schedule(cli, settings, control)?;
-    // Kept here too: without a control socket, publishers still go live.
-    let live = start_live(cli, settings, control)?.map(Arc::new);
-    let _as_run = AsRunLog::start(&settings.state_dir, settings.as_run_keep, control);
-    let _status_server = status_server::open(settings, cli.fixed_port, &shown);
-    let _control_server = open_control(settings, shown, &target, &broadcast, (schedule, live.clone()));
-    systemd::ready();
-    match target {
-        PublishTarget::Output(output) => broadcast.play(&output, &standing, control),
-        PublishTarget::Telegram => {
-            into_chat(cli, settings, source, broadcast, &standing, (status, kept_proxies), control)
-        }
-    }
-}
-
-/// Starts the further outputs. A broadcast into a file has none: it is written faster than real
-/// time.
-fn start_outputs(
-    settings: &Settings,
-    target: &PublishTarget,
-    standing: &Standing,
-    kept: &KeptProxies,
-    control: &Control,
-) -> Result<Option<RunningOutputs>, CliError> {
-    if settings.also_outputs.is_empty() {
-        return Ok(None);
-    }
-    if matches!(target, PublishTarget::Output(Output::File(_))) {
-        log::warn!("ALSO_OUTPUT_URLS has no effect, because the broadcast is written to a file");
-        return Ok(None);
-    }
-    let outputs = further_outputs(settings, &standing.paused_outputs(), kept).map_err(first_of)?;
-    Ok(Some(control.start_outputs(outputs, &profile(settings))))
-}
-
-/// Starts to record. A broadcast into a file is a recording itself.
-fn start_recorder(settings: &Settings, target: &PublishTarget, control: &Control) -> Option<RunningRecorder> {
-    let config = recorder(settings, settings.recording.as_ref()?);
-    if matches!(target, PublishTarget::Output(Output::File(_))) {
-        log::warn!("RECORD_DIR has no effect, because the broadcast is written to a file");
-        return None;
-    }
-    Some(control.start_recorder(config))
-}
-
-/// Opens the control socket. The broadcast runs without it too.
-fn open_control(
-    settings: &Settings,
-    source: StatusSource,
-    target: &PublishTarget,
-    broadcast: &Broadcast<'_>,
-    (schedule, live): (Option<Schedule>, Option<Arc<LiveTakeover>>),
-) -> Option<ControlServer> {
-    let runtime_dir = std::env::var_os("RUNTIME_DIRECTORY");
-    let socket = channels::socket_path(
-        settings.control_socket.as_deref(),
-        runtime_dir.as_deref(),
-        &settings.state_dir,
-    );
-    let answers = Answers {
-        control: source.control.clone(),
-        standing: source.standing.clone(),
+    let upgrade = Upgrade::new(control, &standing, broadcast.queue(), cannot_upgrade(cli, settings, &target));
+    upgrade.keep(HandedDescriptor::StateLock, lock.descriptor());
+    broadcast.upgrade = Some(upgrade.clone());
+    let services = Services {
+        cli,
+        settings,
+        target: &target,
+        kept_proxies: &kept_proxies,
+        standing: &standing,
+        control,
+        shown: StatusSource {
+            control: control.clone(),
+            telegram: matches!(target, PublishTarget::Telegram).then(|| status.clone()),
+            standing: standing.clone(),
+            warnings: settings.warnings.clone(),
+        },
+        schedule: start_schedule(cli, settings, control, predecessor.as_ref())?,
         queue: broadcast.queue(),
         view: broadcast.view(),
-        subscribers: Subscribers::default(),
-        channel: channels::name_of(&socket),
-        output: match target {
-            PublishTarget::Output(output) => Some(output.to_string()),
-            PublishTarget::Telegram => None,
-        },
-        schedule,
-        live,
-        state_dir: settings.state_dir.clone(),
-        cache_dir: settings.cache_dir.clone(),
-        ytdlp: settings.ytdlp_path.clone(),
-        listing: Mutex::default(),
-        recordings: RecordingReads::default(),
-        previewer: broadcast.previewer(&source.control.stopped()).ok(),
-        into_file: matches!(target, PublishTarget::Output(Output::File(_))),
-        started: SystemTime::now(),
-        source,
+        previewer: broadcast.previewer(&control.stopped()).ok(),
+        upgrade: upgrade.clone(),
     };
-    ControlServer::start(&socket, answers)
-        .inspect_err(|error| log::error!("no control socket, so tgs-ctl and tgs-web cannot steer: {error}"))
-        .ok()
+    services.prepare_media().map_err(first_of)?;
+    let gone = predecessor.as_ref().map(Predecessor::gone);
+    let _as_run = AsRunLog::start(&settings.state_dir, settings.as_run_keep, control, gone.clone());
+    let handed =
+        gone.map(|gone| HandedStream { ingest: predecessor.as_ref().and_then(Predecessor::ingest), gone });
+    let play = || match &target {
+        PublishTarget::Output(output) => broadcast.play(output, &standing, control),
+        PublishTarget::Telegram => {
+            let telegram = (status, kept_proxies.clone());
+            into_chat(cli, settings, source, broadcast, &standing, telegram, (handed, &upgrade), control)
+        }
+    };
+    let played = match predecessor {
+        None => {
+            upgrade.start_media();
+            let servers = services.start(None)?;
+            systemd::ready();
+            let played = play();
+            drop(servers);
+            played
+        }
+        Some(predecessor) => succeed(predecessor, services, control, play),
+    };
+    upgrade.end_media();
+    played
+}
+
+/// Gets ready beside `predecessor`, takes its place, and plays.
+fn succeed(
+    mut predecessor: Predecessor,
+    services: Services<'_>,
+    control: &Control,
+    play: impl FnOnce() -> Result<Code, CliError>,
+) -> Result<Code, CliError> {
+    if predecessor.is_on_air() {
+        control.hold();
+    }
+    thread::scope(|threads| {
+        let taking_over = thread::Builder::new().name("takeover".into()).spawn_scoped(threads, || {
+            let taken = predecessor.take_over(control, || services.upgrade.start_media());
+            let servers = taken.and_then(|()| services.start(Some(&predecessor)));
+            match &servers {
+                Ok(_) => systemd::ready(),
+                Err(_) => send(control, Command::Stop),
+            }
+            servers
+        });
+        let taking_over = taking_over.context("start a thread")?;
+        let played = play();
+        send(control, Command::Stop);
+        match taking_over.join() {
+            Ok(Ok(servers)) => drop(servers),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(CliError::failure("take over the broadcast: its thread died")),
+        }
+        played
+    })
+}
+
+/// Why this broadcast cannot be handed over to another process, if it cannot.
+fn cannot_upgrade(cli: &Cli, settings: &Settings, target: &PublishTarget) -> Option<&'static str> {
+    match target {
+        PublishTarget::Output(Output::File(_)) => Some("it is written to a file"),
+        _ if settings.publisher == settings::PublisherKind::Ffmpeg => {
+            Some("an ffmpeg publishes it (PUBLISHER=ffmpeg)")
+        }
+        _ if cli.once => Some("it plays its list once (--once)"),
+        _ => None,
+    }
 }
 
 /// Follows the timetable, if there is one. `--once` plays the list alone.
-fn start_schedule(cli: &Cli, settings: &Settings, control: &Control) -> Result<Option<Schedule>, CliError> {
+fn start_schedule(
+    cli: &Cli,
+    settings: &Settings,
+    control: &Control,
+    predecessor: Option<&Predecessor>,
+) -> Result<Option<Schedule>, CliError> {
     let Some(file) = settings.schedule.clone().filter(|_| !cli.once) else { return Ok(None) };
     let resolver = resolver(settings, &control.stopped())?;
     let config = ScheduleConfig {
@@ -354,18 +360,9 @@ fn start_schedule(cli: &Cli, settings: &Settings, control: &Control) -> Result<O
         state_dir: settings.state_dir.clone(),
         resolver: resolver.clone(),
         length: Arc::new(move |item| resolver.probe(&item.media).ok().and_then(|found| found.duration)),
+        not_before: predecessor.map(Predecessor::begins_at),
     };
     Ok(Some(Schedule::start(config, control)))
-}
-
-/// Listens for publishers, if LIVE_INPUT is set. `--once` plays the list alone.
-fn start_live(cli: &Cli, settings: &Settings, control: &Control) -> Result<Option<LiveTakeover>, CliError> {
-    let Some(live) = settings.live.as_ref().filter(|_| !cli.once) else { return Ok(None) };
-    let started = LiveTakeover::start(live, &settings.state_dir, control);
-    started.map(Some).map_err(|error| match error {
-        LiveInputError::Thread(_) | LiveInputError::Relay(_) => CliError::new(Code::Failure, error),
-        LiveInputError::Keys(_) | LiveInputError::Certificate(_) => CliError::new(Code::Config, error),
-    })
 }
 
 fn into_chat(
@@ -375,6 +372,7 @@ fn into_chat(
     broadcast: Broadcast<'_>,
     standing: &Standing,
     (status, proxies): (SharedTelegramStatus, KeptProxies),
+    (handed, upgrade): (Option<HandedStream>, &Upgrade),
     control: &Control,
 ) -> Result<Code, CliError> {
     // A missing ffmpeg must show before a call is created.
@@ -401,6 +399,8 @@ fn into_chat(
         proxies: proxies.clone(),
         control: control.clone(),
         time_scale: cli.time_scale.max(1),
+        handed,
+        upgrade: upgrade.clone(),
     };
     Ok(telegram::run(config, &runner))
 }

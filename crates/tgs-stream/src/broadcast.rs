@@ -23,11 +23,12 @@ use tgs_playout::{
 use crate::{
     cli::Cli,
     playlist::{self, Bookmarks, Playlist, PlaylistView, PlaylistWatch},
-    position::{ListKey, PositionStore, SAVE_EVERY},
+    position::{ListKey, Position, PositionStore, SAVE_EVERY},
     preview::Previewer,
     queue::{PlayQueue, consumer::QueueConsumer},
     setup::{engine_config, engine_failed, resolver, send},
     standing::Standing,
+    upgrade::{Upgrade, successor::Predecessor},
 };
 
 /// How often the published position is read. With the store's 1.5 s, a `kill -9` loses under 2 s.
@@ -46,22 +47,44 @@ pub(crate) struct Broadcast<'a> {
     next: Option<OpenedPlaylist>,
     queue: PlayQueue,
     view: PlaylistView,
+    /// Hands the broadcast over to another process.
+    pub(crate) upgrade: Option<Upgrade>,
 }
 
-/// The playlist at its saved position.
+/// Where the list starts.
+enum StartAt {
+    Beginning,
+    /// At its saved position.
+    Saved,
+    /// Where another process leaves it; without a place, at its saved position.
+    Handed(Option<Position>),
+}
+
+/// The playlist at its position.
 struct OpenedPlaylist {
     playlist: Playlist,
     position_store: Option<PositionStore>,
 }
 
 impl<'a> Broadcast<'a> {
-    pub(crate) fn new(cli: &'a Cli, settings: &'a Settings, control: &Control) -> Result<Self, CliError> {
+    /// A broadcast that continues where `predecessor` leaves it, if there is one.
+    pub(crate) fn new(
+        cli: &'a Cli,
+        settings: &'a Settings,
+        control: &Control,
+        predecessor: Option<&Predecessor>,
+    ) -> Result<Self, CliError> {
         // `--once` neither plays nor overwrites the broadcast's queue.
         let kept = (!cli.once).then(|| settings.state_dir.join("queue.json"));
         let queue = PlayQueue::open(kept, cli.playlist_file(settings).as_deref(), control.clone());
         let view = PlaylistView::new(queue.clone(), control.status.clone());
-        let mut broadcast = Self { cli, settings, next: None, queue, view };
-        broadcast.next = Some(broadcast.open(cli.from_start, &control.stopped())?);
+        let mut broadcast = Self { cli, settings, next: None, queue, view, upgrade: None };
+        let at = match predecessor {
+            Some(predecessor) => StartAt::Handed(predecessor.position()),
+            None if cli.from_start => StartAt::Beginning,
+            None => StartAt::Saved,
+        };
+        broadcast.next = Some(broadcast.open(at, &control.stopped())?);
         Ok(broadcast)
     }
 
@@ -89,15 +112,22 @@ impl<'a> Broadcast<'a> {
         standing: &Standing,
         control: &Control,
     ) -> Result<Code, CliError> {
-        let played = standing.run_gated(control, |engine| self.play_once(output.clone(), engine));
-        played.unwrap_or(Ok(Code::Ok))
+        loop {
+            let played = standing.run_gated(control, |engine| self.play_once(output.clone(), engine));
+            let left = control.has_left();
+            if left && self.upgrade.as_ref().is_some_and(Upgrade::is_to_return) {
+                log::warn!("upgrade: publishing again");
+                continue;
+            }
+            return played.unwrap_or(Ok(Code::Ok));
+        }
     }
 
     /// Plays until the list ends or `control`, one engine's, stops.
     fn play_once(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
         let OpenedPlaylist { mut playlist, position_store } = match self.next.take() {
             Some(opened) => opened,
-            None => self.open(false, &control.stopped())?,
+            None => self.open(StartAt::Saved, &control.stopped())?,
         };
         // An early opened one, too: a page that hangs must not outlive this engine.
         playlist.end_with(control.stopped());
@@ -106,7 +136,11 @@ impl<'a> Broadcast<'a> {
             queue: playlist.queue(),
             bookmarks: playlist.bookmarks(),
             store: position_store,
+            upgrade: self.upgrade.clone(),
         };
+        if let Some(upgrade) = &self.upgrade {
+            upgrade.set_list(playlist.bookmarks());
+        }
         watch(playlist.watch(), control.clone());
         let config = engine_config(self.cli, self.settings, output);
         let saving = saver.start();
@@ -124,8 +158,8 @@ impl<'a> Broadcast<'a> {
         Ok(Code::Ok)
     }
 
-    /// Opens the list at its saved position, or at its beginning. `cancel` ends ffprobe and yt-dlp.
-    fn open(&self, from_start: bool, cancel: &Cancel) -> Result<OpenedPlaylist, CliError> {
+    /// Opens the list. `cancel` ends ffprobe and yt-dlp.
+    fn open(&self, at: StartAt, cancel: &Cancel) -> Result<OpenedPlaylist, CliError> {
         let (cli, settings) = (self.cli, self.settings);
         let file = cli.playlist_file(settings);
         let names = source_names(&cli.sources, file.as_deref());
@@ -133,7 +167,11 @@ impl<'a> Broadcast<'a> {
         // `--once` neither resumes nor overwrites the broadcast's position.
         let (position_store, saved) =
             (!cli.once).then(|| PositionStore::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
-        let saved = saved.flatten().filter(|_| !from_start);
+        let saved = match at {
+            StartAt::Beginning => None,
+            StartAt::Saved | StartAt::Handed(None) => saved.flatten(),
+            StartAt::Handed(handed) => handed,
+        };
         if let Some(saved) = &saved {
             let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));
             let (item, offset_ms) = on_air.unwrap_or((&saved.bookmark.key.item, saved.offset_ms));
@@ -162,6 +200,7 @@ struct PositionSaver {
     queue: QueueConsumer,
     bookmarks: Bookmarks,
     store: Option<PositionStore>,
+    upgrade: Option<Upgrade>,
 }
 
 /// A running [`PositionSaver`].
@@ -212,6 +251,9 @@ impl PositionSaver {
     fn save_end(&self, end: Option<RunEnd>) {
         // What was published since the last interval.
         self.save();
+        if end == Some(RunEnd::Left) {
+            return self.save_left();
+        }
         let Some(end) = end.filter(|end| !matches!(end, RunEnd::Stopped | RunEnd::AfterLane)) else { return };
         let published = self.control.status.published().filter(|_| end == RunEnd::AfterCurrent);
         let next = published
@@ -221,6 +263,16 @@ impl PositionSaver {
         match next {
             Some(next) => store.set(next.into()),
             None => store.clear(),
+        }
+    }
+}
+
+impl PositionSaver {
+    /// Saves where another process continues: to the picture, not to what was acknowledged.
+    fn save_left(&self) {
+        let position = self.upgrade.as_ref().and_then(Upgrade::position);
+        if let (Some(store), Some(position)) = (&self.store, position) {
+            store.set(position);
         }
     }
 }

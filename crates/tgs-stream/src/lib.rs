@@ -24,6 +24,7 @@ mod preview;
 pub mod queue;
 pub mod resolver;
 mod schedule;
+mod services;
 mod settings_source;
 mod setup;
 pub mod source;
@@ -33,6 +34,7 @@ mod status_server;
 mod status_source;
 mod telegram;
 mod unix_socket;
+mod upgrade;
 pub mod url;
 pub mod ytdlp;
 

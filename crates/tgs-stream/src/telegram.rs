@@ -11,5 +11,5 @@ mod status;
 mod viewer_check;
 mod viewer_picture;
 
-pub(crate) use driver::{EngineRunner, TelegramConfig, run};
+pub(crate) use driver::{EngineRunner, HandedStream, TelegramConfig, run};
 pub(crate) use status::SharedTelegramStatus;

@@ -45,7 +45,11 @@ use super::{
     },
     status::{METRICS, SharedTelegramStatus},
 };
-use crate::{settings_source::ReloadableSettings, setup::send};
+use crate::{
+    settings_source::ReloadableSettings,
+    setup::send,
+    upgrade::{HandedIngest, Upgrade},
+};
 
 /// How often a wait checks whether the broadcast has ended.
 const POLL_EVERY: Duration = Duration::from_millis(100);
@@ -74,6 +78,18 @@ pub(crate) struct TelegramConfig {
     pub(crate) control: Control,
     /// Divides every wait; 1 except in tests.
     pub(crate) time_scale: u32,
+    /// What another process hands over.
+    pub(crate) handed: Option<HandedStream>,
+    /// Gets to know each ingest.
+    pub(crate) upgrade: Upgrade,
+}
+
+/// The stream of a process whose place this one takes.
+pub(crate) struct HandedStream {
+    /// Its ingest, if it publishes.
+    pub(crate) ingest: Option<Ingest>,
+    /// Set once the process has ended, and its session is free.
+    pub(crate) gone: Cancel,
 }
 
 /// How the engine is run.
@@ -90,7 +106,7 @@ pub(crate) struct EngineRunner<'a> {
 pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
-    let TelegramConfig { settings, env_file, status, proxies, control, time_scale } = config;
+    let TelegramConfig { settings, env_file, status, proxies, control, time_scale, handed, upgrade } = config;
     let (engine_status, watchdog, cancel) =
         (control.status.clone(), control.watchdog.clone(), control.stopped());
     thread::scope(|scope| {
@@ -115,6 +131,7 @@ pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
             state: BroadcastState::Starting,
             engine: None,
             ingest: None,
+            upgrade,
             ended,
             ends,
             due: None,
@@ -122,7 +139,7 @@ pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
             last_failure: None,
             logged: None,
         };
-        contain(|| driver.run()).unwrap_or_else(|_| {
+        contain(|| driver.run(handed)).unwrap_or_else(|_| {
             // Actions contain their panics. After this one the driver's state is unknown.
             driver.end_engine();
             Code::Failure
@@ -162,6 +179,7 @@ struct Driver<'scope, 'env: 'scope> {
     engine: Option<RunningEngine<'scope>>,
     /// The ingest that the engine publishes to.
     ingest: Option<Ingest>,
+    upgrade: Upgrade,
     ended: mpsc::Sender<Code>,
     ends: mpsc::Receiver<Code>,
     due: Option<Instant>,
@@ -172,11 +190,12 @@ struct Driver<'scope, 'env: 'scope> {
 }
 
 impl Driver<'_, '_> {
-    fn run(&mut self) -> Code {
-        let mut events = VecDeque::from([StateEvent::Begin]);
+    fn run(&mut self, handed: Option<HandedStream>) -> Code {
         if let Some(slot) = self.slot.clone() {
             self.start_engine(Output::Later(slot));
         }
+        let begin = handed.map_or(StateEvent::Begin, |handed| self.take_over(handed));
+        let mut events = VecDeque::from([begin]);
         loop {
             let event = events.pop_front().unwrap_or_else(|| self.wait());
             let (next, actions) = step(self.state, event, Policy::of(&self.settings.telegram));
@@ -199,6 +218,27 @@ impl Driver<'_, '_> {
                 return code;
             }
         }
+    }
+
+    /// Publishes to the ingest of another process, and waits until its session is free.
+    fn take_over(&mut self, handed: HandedStream) -> StateEvent {
+        let begin = match handed.ingest {
+            Some(ingest) => {
+                self.publish_to(ingest);
+                StateEvent::TakenOver
+            }
+            None => StateEvent::Begin,
+        };
+        while !handed.gone.is_cancelled() {
+            self.heartbeat.beat();
+            if let Ok(code) = self.ends.try_recv() {
+                return StateEvent::Ended(code);
+            }
+            if self.cancel.wait(POLL_EVERY) {
+                return StateEvent::Stop;
+            }
+        }
+        begin
     }
 
     /// Waits for the next event.
@@ -383,6 +423,10 @@ impl Driver<'_, '_> {
     fn publish(&mut self) {
         let Some(ingest) = self.session.ingest().cloned() else { return };
         (self.last_failure, self.logged) = (None, None);
+        self.publish_to(ingest);
+    }
+
+    fn publish_to(&mut self, ingest: Ingest) {
         if self.ingest.as_ref() == Some(&ingest) {
             return;
         }
@@ -396,7 +440,15 @@ impl Driver<'_, '_> {
             self.halt();
             self.start_engine(output);
         }
-        self.ingest = Some(ingest);
+        self.set_ingest(Some(ingest));
+    }
+
+    fn set_ingest(&mut self, ingest: Option<Ingest>) {
+        let handed = ingest.as_ref();
+        self.upgrade.set_ingest(
+            handed.map(|ingest| HandedIngest { url: ingest.url.clone(), key: ingest.key.expose().clone() }),
+        );
+        self.ingest = ingest;
     }
 
     fn start_engine(&mut self, output: Output) {
@@ -424,7 +476,7 @@ impl Driver<'_, '_> {
 
     /// Stops publishing to Telegram. Without further outputs, that is the engine's end.
     fn halt(&mut self) {
-        self.ingest = None;
+        self.set_ingest(None);
         match &self.slot {
             Some(slot) => slot.set(None),
             None => self.end_engine(),
@@ -433,7 +485,7 @@ impl Driver<'_, '_> {
 
     /// Stops the engine and waits for its end.
     fn end_engine(&mut self) {
-        self.ingest = None;
+        self.set_ingest(None);
         if let Some(engine) = self.engine.take() {
             engine.halted.store(true, Ordering::SeqCst);
             send(&engine.control, Command::Stop);
