@@ -79,6 +79,10 @@ pub enum Call {
     /// meanwhile. Result: [`Upgraded`]. Since protocol 5.
     #[serde(rename = "upgrade")]
     Upgrade(NoParams),
+    /// Gives the air to another host of the hot standby, and makes this one a standby. Refused if none
+    /// is ready. Since protocol 5.
+    #[serde(rename = "handover")]
+    Handover(NoParams),
     /// From now on the connection carries `event` notifications. Result: [`SubscribeParams`], as
     /// accepted.
     #[serde(rename = "subscribe")]
@@ -430,8 +434,26 @@ pub struct MonitorFormat {
 }
 
 impl Call {
+    /// Whether the call changes nothing, so that a standby answers it, too.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Hello(_)
+                | Self::Status(_)
+                | Self::PlaylistList(_)
+                | Self::QueueList(_)
+                | Self::Subscribe(_)
+                | Self::AsRunList(_)
+                | Self::OutputList(_)
+                | Self::RecordList(_)
+                | Self::RecordCut(_)
+                | Self::LogTail(_)
+        )
+    }
+
     /// The names of all methods.
-    pub const METHODS: [&str; 36] = [
+    pub const METHODS: [&str; 37] = [
         "hello",
         "status",
         "next",
@@ -451,6 +473,7 @@ impl Call {
         "stop",
         "start",
         "upgrade",
+        "handover",
         "subscribe",
         "asrun.list",
         "schedule.get",

@@ -34,6 +34,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use tgs_core::cancel::Cancel;
 use tgs_rtmp::flv::Tag;
 
 pub use self::{
@@ -54,7 +55,7 @@ use crate::{
     cache::{self, Cache},
     ffmpeg::EncodeSetup,
     filler::Filler,
-    item::Programme,
+    item::{Item, NextItem, Programme},
     lane::{Lanes, OpenLane},
     loudness::LoudnessMeter,
     main_output::{MainOutput, ThreadedPublisher},
@@ -129,7 +130,7 @@ fn broadcast(
         encodes: config.cache_ahead,
         meter,
         cache: cache.clone(),
-        read_ahead: read_ahead.clone(),
+        read_ahead: Some(read_ahead.clone()),
         setup: setup.clone(),
         ffprobe,
         cancel: cancel.clone(),
@@ -141,7 +142,13 @@ fn broadcast(
     let play = move || -> Result<Playout, EngineError> {
         let started = await_release(control, &read_ahead, &of_list).unwrap_or(started);
         let metadata = file::metadata_tag(&config.profile);
-        let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel);
+        let publisher = Publisher::new(
+            config.output,
+            config.profile,
+            config.first_timestamp,
+            cancel,
+            control.permit.clone(),
+        );
         let supervision = supervision(control, metadata, &publisher, started);
         let main = main_output(publisher, control)?;
         let switch = LaneSwitch::new(read_ahead, of_list);
@@ -150,6 +157,42 @@ fn broadcast(
     let ended = run_threads(encode, preparer, ahead, play, &cache, &lanes, control);
     lanes.end_all(Duration::from_secs(1));
     ended
+}
+
+/// Encodes the next items of `programme` into the cache, and prepares the filler, for a broadcast
+/// that may begin later. With CACHE_AHEAD off, items are only measured.
+pub fn prepare_ahead(
+    config: &EngineConfig,
+    mut programme: Box<dyn Programme>,
+    cancel: &Cancel,
+) -> Result<(), EngineError> {
+    let version = check_tools(&config.ffmpeg, &config.ffprobe, cancel)?;
+    let setup = set_up(config, &version, cancel, true)?;
+    let own = config.filler.as_deref();
+    let filler = Filler::prepare(&setup, &version, &config.ffprobe, own, &config.cache_dir, cancel);
+    filler.map_err(|error| if cancel.is_cancelled() { EngineError::Stopped } else { error.into() })?;
+    let ahead = CachePrefetcher {
+        upcoming: UpcomingItems::default(),
+        encodes: config.cache_ahead,
+        meter: meter(&setup, &config.cache_dir),
+        cache: Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version)),
+        read_ahead: None,
+        setup,
+        ffprobe: config.ffprobe.clone(),
+        cancel: cancel.clone(),
+    };
+    for _ in 0..prefetch::ITEMS {
+        if cancel.is_cancelled() {
+            break;
+        }
+        match programme.next() {
+            // The whole item: the position within it moves.
+            NextItem::Play(item) => ahead.keep_now(&Item { start: Duration::ZERO, ..item }),
+            NextItem::Kept { .. } | NextItem::Skip { .. } => {}
+            NextItem::End => break,
+        }
+    }
+    Ok(())
 }
 
 /// Waits while the start is held; until then nothing is connected or sent. Returns the time of the

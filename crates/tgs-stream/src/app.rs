@@ -6,8 +6,6 @@ use std::{
     ops::ControlFlow,
     path::Path,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
-    thread,
     time::Duration,
 };
 
@@ -22,37 +20,23 @@ use tgs_core::{
     logging, owner,
     proxy::KeptProxies,
     remedy,
-    settings::{self, ScheduleReturn, Settings},
+    settings::{self, Settings},
     signals, systemd,
 };
-use tgs_playout::{
-    command::Command,
-    engine::{self, Control},
-    lane::ListReturn,
-    output::Output,
-};
-use tgs_telegram::Ingest;
+use tgs_playout::{command::Command, engine::Control};
 
 use crate::{
-    as_run::AsRunLog,
-    broadcast::Broadcast,
+    assembly::{self, BroadcastStart, Origin},
     cache_cli, check, children,
     cli::Cli,
-    kept_proxies::ProxySaver,
-    preflight::{self, PublishTarget},
+    hot_standby::{self, SignalledControl},
+    preflight,
     preview::PreviewRequest,
     resolver::Resolver,
-    schedule::{Schedule, ScheduleConfig, ScheduleFile, plan_of_day},
-    services::Services,
-    settings_source::{ReadSettings, ReloadableSettings, SettingsSource},
-    setup::{engine_failed, meter, resolver, rtmp_output, send, send_as},
-    standing::Standing,
-    status_source::StatusSource,
-    telegram::{self, EngineRunner, HandedStream, SharedTelegramStatus},
-    upgrade::{
-        HandedDescriptor, Upgrade,
-        successor::{self, Predecessor},
-    },
+    schedule::{ScheduleFile, plan_of_day},
+    settings_source::{ReadSettings, SettingsSource},
+    setup::{check_tools, first_of, meter, resolver, send_as},
+    upgrade::successor,
 };
 
 /// Runs the tool.
@@ -119,7 +103,8 @@ fn run_with(cli: &Cli, read: ReadSettings, source: SettingsSource) -> Code {
         return done.map_or_else(|error| CliError::from(error).log(), |()| Code::Ok);
     }
     let control = Control::default();
-    if let Err(error) = listen(&control, cli.check || cli.preview.is_some()) {
+    let signalled = SignalledControl::new(&control);
+    if let Err(error) = listen(&control, &signalled, cli.check || cli.preview.is_some()) {
         log::error!("failed to listen for signals: {error}");
         return Code::Failure;
     }
@@ -128,7 +113,7 @@ fn run_with(cli: &Cli, read: ReadSettings, source: SettingsSource) -> Code {
     } else if cli.preview.is_some() {
         preview_only(cli, &settings, &control)
     } else {
-        broadcast(cli, &settings, source, &control)
+        broadcast(cli, &settings, source, &control, &signalled)
     };
     ended.unwrap_or_else(|error| error.log())
 }
@@ -143,30 +128,20 @@ fn check_settings(cli: &Cli, read: ReadSettings) -> Code {
 
 /// Turns signals into commands. At a terminal and with `--check`, SIGHUP means that the terminal
 /// was closed.
-fn listen(control: &Control, check: bool) -> std::io::Result<()> {
-    let (stopped, control) = (control.stopped(), control.clone());
+fn listen(control: &Control, signalled: &SignalledControl, check: bool) -> std::io::Result<()> {
+    let (stopped, control, signalled) = (control.stopped(), control.clone(), signalled.clone());
     let at_terminal = check || std::io::stdin().is_terminal();
     let others: &[i32] = if check { &[] } else { &[SIGHUP, SIGUSR1] };
-    let by_signal = move |command| send_as(&control, command, &CommandSender::signal());
+    let by_signal = |control: &Control, command| send_as(control, command, &CommandSender::signal());
     signals::listen(&[SIGTERM, SIGINT], others, stopped, move |signal| match signal {
-        SIGHUP if !at_terminal => by_signal(Command::Reload),
-        SIGUSR1 => by_signal(Command::Next),
+        SIGHUP if !at_terminal => by_signal(&signalled.get(), Command::Reload),
+        SIGUSR1 => by_signal(&signalled.get(), Command::Next),
         _ => {
             log::info!("stopping");
             systemd::stopping();
-            by_signal(Command::Stop);
+            by_signal(&control, Command::Stop);
         }
     })
-}
-
-/// The first of several errors; the others are logged.
-fn first_of(errors: Vec<CliError>) -> CliError {
-    let mut errors = errors.into_iter();
-    let first = errors.next().unwrap_or_else(|| CliError::failure("use the settings"));
-    for error in errors {
-        let _ = error.log();
-    }
-    first
 }
 
 fn check_only(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, CliError> {
@@ -215,17 +190,12 @@ fn check_day(date: &str, settings: &Settings, resolver: &Resolver) -> Result<Cod
     Ok(if all { Code::Ok } else { Code::Failure })
 }
 
-fn check_tools(settings: &Settings, control: &Control) -> Result<(), CliError> {
-    engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.stopped())
-        .map_err(engine_failed)?;
-    Ok(())
-}
-
 fn broadcast(
     cli: &Cli,
     settings: &Settings,
     source: SettingsSource,
     control: &Control,
+    signalled: &SignalledControl,
 ) -> Result<Code, CliError> {
     let predecessor = successor::predecessor()?;
     let kept_proxies = KeptProxies::in_dir(&settings.state_dir);
@@ -242,167 +212,11 @@ fn broadcast(
         None => lock(&settings.state_dir)?,
     };
     children::confine(cli, settings, &settings.state_dir.join("scratch"));
-    let status = SharedTelegramStatus::default();
-    let mut broadcast = Broadcast::new(cli, settings, control, predecessor.as_ref())?;
-    // `--once` neither resumes nor overwrites what is kept of the broadcast.
-    let kept_in = (!cli.once).then_some(&*settings.state_dir);
-    let standing = Standing::open(kept_in, settings.pause_max, control);
-    let _saver = (!cli.once).then(|| ProxySaver::start(kept_proxies.clone()));
-    let upgrade = Upgrade::new(control, &standing, broadcast.queue(), cannot_upgrade(cli, settings, &target));
-    upgrade.keep(HandedDescriptor::StateLock, lock.descriptor());
-    broadcast.upgrade = Some(upgrade.clone());
-    let services = Services {
-        cli,
-        settings,
-        target: &target,
-        kept_proxies: &kept_proxies,
-        standing: &standing,
-        control,
-        shown: StatusSource {
-            control: control.clone(),
-            telegram: matches!(target, PublishTarget::Telegram).then(|| status.clone()),
-            standing: standing.clone(),
-            warnings: settings.warnings.clone(),
-        },
-        schedule: start_schedule(cli, settings, control, predecessor.as_ref())?,
-        queue: broadcast.queue(),
-        view: broadcast.view(),
-        previewer: broadcast.previewer(&control.stopped()).ok(),
-        upgrade: upgrade.clone(),
-    };
-    services.prepare_media().map_err(first_of)?;
-    let gone = predecessor.as_ref().map(Predecessor::gone);
-    let _as_run = AsRunLog::start(&settings.state_dir, settings.as_run_keep, control, gone.clone());
-    let handed =
-        gone.map(|gone| HandedStream { ingest: predecessor.as_ref().and_then(Predecessor::ingest), gone });
-    let play = || match &target {
-        PublishTarget::Output(output) => broadcast.play(output, &standing, control),
-        PublishTarget::Telegram => {
-            let telegram = (status, kept_proxies.clone());
-            into_chat(cli, settings, source, broadcast, &standing, telegram, (handed, &upgrade), control)
-        }
-    };
-    let played = match predecessor {
-        None => {
-            upgrade.start_media();
-            let servers = services.start(None)?;
-            systemd::ready();
-            let played = play();
-            drop(servers);
-            played
-        }
-        Some(predecessor) => succeed(predecessor, services, control, play),
-    };
-    upgrade.end_media();
-    played
-}
-
-/// Gets ready beside `predecessor`, takes its place, and plays.
-fn succeed(
-    mut predecessor: Predecessor,
-    services: Services<'_>,
-    control: &Control,
-    play: impl FnOnce() -> Result<Code, CliError>,
-) -> Result<Code, CliError> {
-    if predecessor.is_on_air() {
-        control.hold();
+    let start = BroadcastStart { cli, settings, source, target, kept_proxies, lock };
+    match settings.ha.as_ref().filter(|_| !cli.once) {
+        Some(ha) => hot_standby::run(&start, ha, control, signalled),
+        None => assembly::run(&start, control, predecessor.map_or(Origin::Own, Origin::Process)),
     }
-    thread::scope(|threads| {
-        let taking_over = thread::Builder::new().name("takeover".into()).spawn_scoped(threads, || {
-            let taken = predecessor.take_over(control, || services.upgrade.start_media());
-            let servers = taken.and_then(|()| services.start(Some(&predecessor)));
-            match &servers {
-                Ok(_) => systemd::ready(),
-                Err(_) => send(control, Command::Stop),
-            }
-            servers
-        });
-        let taking_over = taking_over.context("start a thread")?;
-        let played = play();
-        send(control, Command::Stop);
-        match taking_over.join() {
-            Ok(Ok(servers)) => drop(servers),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(CliError::failure("take over the broadcast: its thread died")),
-        }
-        played
-    })
-}
-
-/// Why this broadcast cannot be handed over to another process, if it cannot.
-fn cannot_upgrade(cli: &Cli, settings: &Settings, target: &PublishTarget) -> Option<&'static str> {
-    match target {
-        PublishTarget::Output(Output::File(_)) => Some("it is written to a file"),
-        _ if settings.publisher == settings::PublisherKind::Ffmpeg => {
-            Some("an ffmpeg publishes it (PUBLISHER=ffmpeg)")
-        }
-        _ if cli.once => Some("it plays its list once (--once)"),
-        _ => None,
-    }
-}
-
-/// Follows the timetable, if there is one. `--once` plays the list alone.
-fn start_schedule(
-    cli: &Cli,
-    settings: &Settings,
-    control: &Control,
-    predecessor: Option<&Predecessor>,
-) -> Result<Option<Schedule>, CliError> {
-    let Some(file) = settings.schedule.clone().filter(|_| !cli.once) else { return Ok(None) };
-    let resolver = resolver(settings, &control.stopped())?;
-    let config = ScheduleConfig {
-        file,
-        preroll: settings.schedule_preroll,
-        list_returns: match settings.schedule_return {
-            ScheduleReturn::Resume => ListReturn::Resume,
-            ScheduleReturn::Next => ListReturn::Next,
-        },
-        state_dir: settings.state_dir.clone(),
-        resolver: resolver.clone(),
-        length: Arc::new(move |item| resolver.probe(&item.media).ok().and_then(|found| found.duration)),
-        not_before: predecessor.map(Predecessor::begins_at),
-    };
-    Ok(Some(Schedule::start(config, control)))
-}
-
-fn into_chat(
-    cli: &Cli,
-    settings: &Settings,
-    source: SettingsSource,
-    broadcast: Broadcast<'_>,
-    standing: &Standing,
-    (status, proxies): (SharedTelegramStatus, KeptProxies),
-    (handed, upgrade): (Option<HandedStream>, &Upgrade),
-    control: &Control,
-) -> Result<Code, CliError> {
-    // A missing ffmpeg must show before a call is created.
-    check_tools(settings, control)?;
-    // A stopped broadcast creates no call.
-    if !standing.await_start(&control.stopped()) {
-        return Ok(Code::Ok);
-    }
-    let broadcast = Mutex::new(broadcast);
-    let play = |output: &Output, control: &Control| {
-        let mut broadcast = broadcast.lock().unwrap_or_else(PoisonError::into_inner);
-        broadcast.play(output, standing, control).unwrap_or_else(|error| error.log())
-    };
-    let output = |ingest: &Ingest| {
-        let (url, through) = (ingest.output(), proxies.list("ingest", settings.ingest_proxies()));
-        rtmp_output(settings, url.expose(), through, "the ingest that Telegram names")
-    };
-    let runner =
-        EngineRunner { play: &play, output: &output, has_further_outputs: !settings.also_outputs.is_empty() };
-    let config = telegram::TelegramConfig {
-        settings: ReloadableSettings::new(settings.clone(), source),
-        env_file: cli.env_file_path(),
-        status,
-        proxies: proxies.clone(),
-        control: control.clone(),
-        time_scale: cli.time_scale.max(1),
-        handed,
-        upgrade: upgrade.clone(),
-    };
-    Ok(telegram::run(config, &runner))
 }
 
 /// Locks the state directory: two broadcasts in one would overwrite each other's position.

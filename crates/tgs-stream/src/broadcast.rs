@@ -4,7 +4,7 @@
 use std::{
     ffi::OsString,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::Context;
 use tgs_core::{
-    cancel::Cancel, error::CliError, exit::Code, settings::Settings, supervise::keep_running, systemd,
+    cancel::Cancel, error::CliError, exit::Code, permit::Permit, settings::Settings, supervise::keep_running,
+    systemd,
 };
 use tgs_playout::{
     command::Command,
@@ -21,14 +22,17 @@ use tgs_playout::{
 };
 
 use crate::{
+    assembly::Origin,
     cli::Cli,
     playlist::{self, Bookmarks, Playlist, PlaylistView, PlaylistWatch},
     position::{ListKey, Position, PositionStore, SAVE_EVERY},
     preview::Previewer,
     queue::{PlayQueue, consumer::QueueConsumer},
+    resolver::Resolver,
     setup::{engine_config, engine_failed, resolver, send},
     standing::Standing,
-    upgrade::{Upgrade, successor::Predecessor},
+    succession::PositionFeed,
+    upgrade::Upgrade,
 };
 
 /// How often the published position is read. With the store's 1.5 s, a `kill -9` loses under 2 s.
@@ -49,6 +53,8 @@ pub(crate) struct Broadcast<'a> {
     view: PlaylistView,
     /// Hands the broadcast over to another process.
     pub(crate) upgrade: Option<Upgrade>,
+    /// Gets the position, if another host continues from it.
+    feed: Option<PositionFeed>,
 }
 
 /// Where the list starts.
@@ -58,6 +64,9 @@ enum StartAt {
     Saved,
     /// Where another process leaves it; without a place, at its saved position.
     Handed(Option<Position>),
+    /// Where the host before was, which this one's file does not know; without a place, at the
+    /// beginning.
+    Recorded(Option<Position>),
 }
 
 /// The playlist at its position.
@@ -67,25 +76,36 @@ struct OpenedPlaylist {
 }
 
 impl<'a> Broadcast<'a> {
-    /// A broadcast that continues where `predecessor` leaves it, if there is one.
+    /// The broadcast at the position of its STATE_DIR, or where `origin` continues.
     pub(crate) fn new(
         cli: &'a Cli,
         settings: &'a Settings,
         control: &Control,
-        predecessor: Option<&Predecessor>,
+        origin: &Origin,
     ) -> Result<Self, CliError> {
         // `--once` neither plays nor overwrites the broadcast's queue.
         let kept = (!cli.once).then(|| settings.state_dir.join("queue.json"));
-        let queue = PlayQueue::open(kept, cli.playlist_file(settings).as_deref(), control.clone());
-        let view = PlaylistView::new(queue.clone(), control.status.clone());
-        let mut broadcast = Self { cli, settings, next: None, queue, view, upgrade: None };
-        let at = match predecessor {
-            Some(predecessor) => StartAt::Handed(predecessor.position()),
-            None if cli.from_start => StartAt::Beginning,
-            None => StartAt::Saved,
+        let mut broadcast = Self::with_queue(cli, settings, control, kept);
+        broadcast.feed = origin.succession().map(|succession| succession.feed.clone());
+        let usual = if cli.from_start { StartAt::Beginning } else { StartAt::Saved };
+        let at = match origin {
+            Origin::Own => usual,
+            Origin::Process(predecessor) => StartAt::Handed(predecessor.position()),
+            Origin::Host(succession) => succession.position().map_or(usual, StartAt::Recorded),
         };
         broadcast.next = Some(broadcast.open(at, &control.stopped())?);
         Ok(broadcast)
+    }
+
+    /// A broadcast that does not run, with an empty queue.
+    pub(crate) fn idle(cli: &'a Cli, settings: &'a Settings, control: &Control) -> Self {
+        Self::with_queue(cli, settings, control, None)
+    }
+
+    fn with_queue(cli: &'a Cli, settings: &'a Settings, control: &Control, kept: Option<PathBuf>) -> Self {
+        let queue = PlayQueue::open(kept, cli.playlist_file(settings).as_deref(), control.clone());
+        let view = PlaylistView::new(queue.clone(), control.status.clone());
+        Self { cli, settings, next: None, queue, view, upgrade: None, feed: None }
     }
 
     /// The queue, for commands of operators.
@@ -137,6 +157,7 @@ impl<'a> Broadcast<'a> {
             bookmarks: playlist.bookmarks(),
             store: position_store,
             upgrade: self.upgrade.clone(),
+            feed: self.feed.clone(),
         };
         if let Some(upgrade) = &self.upgrade {
             upgrade.set_list(playlist.bookmarks());
@@ -171,26 +192,65 @@ impl<'a> Broadcast<'a> {
             StartAt::Beginning => None,
             StartAt::Saved | StartAt::Handed(None) => saved.flatten(),
             StartAt::Handed(handed) => handed,
+            StartAt::Recorded(recorded) => {
+                if let Some(store) = &position_store {
+                    recorded.clone().map_or_else(|| store.clear(), |position| store.set(position));
+                }
+                recorded
+            }
         };
         if let Some(saved) = &saved {
             let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));
             let (item, offset_ms) = on_air.unwrap_or((&saved.bookmark.key.item, saved.offset_ms));
             log::info!("resuming {item} at {} s", offset_ms / 1000);
         }
-        let playlist = Playlist::open(playlist::PlaylistConfig {
-            sources: cli.sources.iter().cloned().map(Into::into).collect(),
-            file,
-            repeat: settings.repeat && !cli.once,
-            shuffle: settings.shuffle,
-            separate: settings.separate.clone(),
-            wait: systemd::is_supervising() && !cli.once,
-            resume: saved.map(Into::into),
-            queue: self.queue.clone(),
-            view: self.view.clone(),
-            resolver: resolver(settings, cancel)?,
-        })
+        let resolver = resolver(settings, cancel)?;
+        let playlist = Playlist::open(playlist_config(
+            cli,
+            settings,
+            saved,
+            self.queue.clone(),
+            self.view.clone(),
+            resolver,
+        ))
         .context("open the list")?;
         Ok(OpenedPlaylist { playlist, position_store })
+    }
+}
+
+/// Opens the list at `position` for a look ahead: nothing of the broadcast changes.
+pub(crate) fn open_at(
+    cli: &Cli,
+    settings: &Settings,
+    position: Option<Position>,
+    cancel: &Cancel,
+) -> Result<Playlist, CliError> {
+    let control = Control::under(Permit::always(), cancel);
+    let idle = Broadcast::idle(cli, settings, &control);
+    let resolver = resolver(settings, cancel)?;
+    let config = playlist_config(cli, settings, position, idle.queue, idle.view, resolver);
+    Ok(Playlist::open(config).context("open the list")?)
+}
+
+fn playlist_config(
+    cli: &Cli,
+    settings: &Settings,
+    position: Option<Position>,
+    queue: PlayQueue,
+    view: PlaylistView,
+    resolver: Resolver,
+) -> playlist::PlaylistConfig {
+    playlist::PlaylistConfig {
+        sources: cli.sources.iter().cloned().map(Into::into).collect(),
+        file: cli.playlist_file(settings),
+        repeat: settings.repeat && !cli.once,
+        shuffle: settings.shuffle,
+        separate: settings.separate.clone(),
+        wait: systemd::is_supervising() && !cli.once,
+        resume: position.map(Into::into),
+        queue,
+        view,
+        resolver,
     }
 }
 
@@ -201,6 +261,7 @@ struct PositionSaver {
     bookmarks: Bookmarks,
     store: Option<PositionStore>,
     upgrade: Option<Upgrade>,
+    feed: Option<PositionFeed>,
 }
 
 /// A running [`PositionSaver`].
@@ -240,10 +301,17 @@ impl PositionSaver {
         let Some(published) = self.control.status.published() else { return };
         // First the queue: an entry that has ended must not be played again after a crash.
         self.queue.published(published.turn);
-        if let Some(store) = &self.store
-            && let Some(point) = self.bookmarks.resume_point(published.turn, published.offset)
-        {
-            store.set(point.into());
+        if let Some(point) = self.bookmarks.resume_point(published.turn, published.offset) {
+            self.set(point.into());
+        }
+    }
+
+    fn set(&self, position: Position) {
+        if let Some(feed) = &self.feed {
+            feed.set(position.clone());
+        }
+        if let Some(store) = &self.store {
+            store.set(position);
         }
     }
 
@@ -259,10 +327,14 @@ impl PositionSaver {
         let next = published
             .and_then(|published| self.bookmarks.after(published.turn, |place| self.queue.following(place)));
         self.queue.ended();
-        let Some(store) = &self.store else { return };
-        match next {
-            Some(next) => store.set(next.into()),
-            None => store.clear(),
+        if let Some(next) = next {
+            return self.set(next.into());
+        }
+        if let Some(feed) = &self.feed {
+            feed.clear();
+        }
+        if let Some(store) = &self.store {
+            store.clear();
         }
     }
 }

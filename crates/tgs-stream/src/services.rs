@@ -29,6 +29,7 @@ use crate::{
     standing::Standing,
     status_server::{self, StatusServer},
     status_source::StatusSource,
+    succession::Succession,
     upgrade::{HandedDescriptor, Upgrade, successor::Predecessor},
 };
 
@@ -46,6 +47,8 @@ pub(crate) struct Services<'a> {
     pub(crate) view: PlaylistView,
     pub(crate) previewer: Option<Previewer>,
     pub(crate) upgrade: Upgrade,
+    /// The term on air, of a hot standby.
+    pub(crate) succession: Option<Arc<Succession>>,
 }
 
 /// The running servers. Dropping it ends them.
@@ -92,6 +95,13 @@ impl Services<'_> {
 
     fn is_into_file(&self) -> bool {
         matches!(self.target, PublishTarget::Output(Output::File(_)))
+    }
+
+    /// Starts the servers of a standby: nobody publishes to it.
+    pub(crate) fn start_idle(self) -> Servers {
+        let status =
+            status_server::open(self.settings, self.cli.fixed_port, &self.shown, None, &self.upgrade);
+        Servers { _control: self.open_control(None, None), _status: status, _live: None }
     }
 
     /// Starts the servers, with the listeners of `predecessor`, if there is one.
@@ -161,6 +171,7 @@ impl Services<'_> {
             started: SystemTime::now(),
             source: self.shown,
             upgrade: self.upgrade,
+            succession: self.succession,
         };
         ControlServer::start(&socket, answers, listener.map(Into::into))
             .inspect_err(|error| {

@@ -42,6 +42,7 @@ use crate::{
     schedule::{Schedule, ScheduleError},
     standing::{Standing, StandingError},
     status_source::StatusSource,
+    succession::Succession,
     upgrade::Upgrade,
 };
 
@@ -66,6 +67,8 @@ pub(crate) struct Answers {
     pub(crate) queue: PlayQueue,
     pub(crate) view: PlaylistView,
     pub(crate) source: StatusSource,
+    /// The term on air, of a hot standby.
+    pub(crate) succession: Option<Arc<Succession>>,
     pub(crate) subscribers: Subscribers,
     /// The broadcast's name.
     pub(crate) channel: String,
@@ -141,6 +144,10 @@ impl Answers {
 
     /// Executes `call` for `peer`.
     pub(super) fn answer(&self, call: Call, peer: &mut CommandSender) -> Result<Answer, RpcError> {
+        if let Some(standby) = self.source.standby().filter(|_| !call.only_reads()) {
+            let of = standby.active.map_or("; no host is active".to_owned(), |host| format!(" of {host}"));
+            return Err(RpcError::new(ErrorCode::Refused, format!("this host is the standby{of}")));
+        }
         match call {
             Call::Hello(params) => {
                 peer.client = sender::stated(&params.client);
@@ -225,6 +232,7 @@ impl Answers {
             }
             Call::LiveTake(_) => self.live()?.take(peer).map_err(takeover_refused),
             Call::LiveDrop(_) => self.live()?.drop_publisher(peer).map_err(takeover_refused),
+            Call::Handover(_) => self.hand_over(peer),
             Call::QueueClear(_) => self.edit_queue("queue.clear", peer, PlayQueue::clear),
             // Those with a result; see `answer`.
             other => Err(RpcError::new(ErrorCode::Internal, format!("{} has no effect", other.to_parts().0))),
@@ -250,6 +258,17 @@ impl Answers {
         self.keep(command, peer, |standing| standing.set_output_paused(name, paused))?;
         log::info!("command: {command} {name} (from {peer})");
         Ok(())
+    }
+
+    /// Ends the broadcast of this host; the hot standby continues it.
+    fn hand_over(&self, peer: &CommandSender) -> Result<(), RpcError> {
+        let why = "this broadcast has no hot standby; HA_ENDPOINTS in its .env names etcd";
+        let succession = self.succession.as_ref();
+        let succession = succession.ok_or_else(|| RpcError::new(ErrorCode::Refused, why))?;
+        let asked = succession.ask_hand_over();
+        asked.map_err(|why| RpcError::new(ErrorCode::Refused, why.to_string()))?;
+        log::info!("command: handover (from {peer})");
+        self.send(Command::Stop, peer)
     }
 
     fn live(&self) -> Result<&LiveTakeover, RpcError> {
@@ -340,7 +359,7 @@ impl Answers {
         let status = BroadcastStatus {
             unhealthy: match health {
                 Health::Unhealthy(why) => Some(why),
-                Health::Healthy | Health::Stopped => None,
+                Health::Healthy | Health::Stopped | Health::Standby => None,
             },
             stopped: self.standing.is_stopped(),
             pause_ends: self.standing.pause_ends().map(|at| Utc(at).to_string()),
