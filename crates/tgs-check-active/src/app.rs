@@ -121,7 +121,7 @@ fn no_answer(before: Option<&HealthAnswer>) -> String {
         Some(HealthAnswer::Page(Health::Unhealthy(text))) => {
             format!("; before the restart it answered 503: {text}")
         }
-        Some(HealthAnswer::Page(Health::Healthy | Health::Stopped)) => {
+        Some(HealthAnswer::Page(Health::Healthy | Health::Stopped | Health::Standby)) => {
             "; before the restart it answered 200".into()
         }
         Some(HealthAnswer::NoAddress(_) | HealthAnswer::NoAnswer(_)) | None => String::new(),

@@ -98,6 +98,7 @@ pub(crate) fn presentable(health: Health) -> Health {
     match health {
         Health::Healthy => Health::Healthy,
         Health::Stopped => Health::Stopped,
+        Health::Standby => Health::Standby,
         Health::Unhealthy(reason) => Health::Unhealthy(short(&reason)),
     }
 }
@@ -114,6 +115,7 @@ pub(crate) fn judge(before: Option<&HealthAnswer>, now: &HealthAnswer) -> Health
     match now {
         HealthAnswer::Page(Health::Healthy) => HealthVerdict::Fine("200".into()),
         HealthAnswer::Page(Health::Stopped) => HealthVerdict::Fine("200, stopped by an operator".into()),
+        HealthAnswer::Page(Health::Standby) => HealthVerdict::Fine("200, the standby of another host".into()),
         HealthAnswer::Page(Health::Unhealthy(text)) => match before {
             Some(HealthAnswer::Page(Health::Unhealthy(old))) if lasting(text) && name(old) == name(text) => {
                 HealthVerdict::Fine(format!("503 as before the restart: {text}"))

@@ -84,6 +84,7 @@ impl StatusClient {
         let answer = self.get(path)?;
         match answer.code {
             200 if answer.body.trim() == health::STOPPED => Ok(Health::Stopped),
+            200 if answer.body.trim() == health::STANDBY => Ok(Health::Standby),
             200 => Ok(Health::Healthy),
             503 => Ok(Health::Unhealthy(answer.body.trim().to_owned())),
             code => Err(ClientError::Code { url: self.url(path), code }),

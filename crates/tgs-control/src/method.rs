@@ -413,6 +413,24 @@ pub struct MonitorFormat {
 }
 
 impl Call {
+    /// Whether the call changes nothing, so that a standby answers it, too.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Hello(_)
+                | Self::Status(_)
+                | Self::PlaylistList(_)
+                | Self::QueueList(_)
+                | Self::Subscribe(_)
+                | Self::AsRunList(_)
+                | Self::OutputList(_)
+                | Self::RecordList(_)
+                | Self::RecordCut(_)
+                | Self::LogTail(_)
+        )
+    }
+
     /// The names of all methods.
     pub const METHODS: [&str; 35] = [
         "hello",

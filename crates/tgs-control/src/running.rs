@@ -40,6 +40,7 @@ impl From<BroadcastStatus> for RunningStatus {
         let health = match from.unhealthy {
             _ if from.stopped => Health::Stopped,
             Some(why) => Health::Unhealthy(why),
+            None if from.status.is_standby() => Health::Standby,
             None => Health::Healthy,
         };
         Self { status: from.status, health }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tgs_core::mask;
 
-use crate::{OutputStatus, PublisherState, RecorderStatus, TelegramStatus, null::null_as_default};
+use crate::{HostRole, HostsStatus, OutputStatus, PublisherState, RecorderStatus, TelegramStatus, null::null_as_default};
 
 /// The `/status` document.
 ///
@@ -27,9 +27,18 @@ pub struct Status {
     /// Warnings about the settings.
     #[serde(default, deserialize_with = "null_as_default")]
     pub warnings: Vec<String>,
+    /// The hot standby; absent without `HA_ENDPOINTS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<HostsStatus>,
 }
 
 impl Status {
+    /// Whether another host publishes this broadcast.
+    #[must_use]
+    pub fn is_standby(&self) -> bool {
+        self.hosts.as_ref().is_some_and(|hosts| hosts.role == HostRole::Standby)
+    }
+
     /// Serializes the page. Masks credentials in URLs, which item titles and failures may contain.
     pub fn to_json(&self) -> serde_json::Result<String> {
         let mut page = serde_json::to_value(self)?;

@@ -41,6 +41,8 @@ impl Health {
         }
         Some(if summary.starts_with(health::STOPPED) {
             Self::Stopped
+        } else if summary.starts_with(health::STANDBY) {
+            Self::Standby
         } else if summary.starts_with("playing ") || summary.starts_with("filler") {
             Self::Healthy
         } else if let Some(cause) = summary.strip_prefix("reconnecting (") {

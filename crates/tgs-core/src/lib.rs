@@ -13,6 +13,7 @@ pub mod language;
 pub mod logging;
 pub mod mask;
 pub mod owner;
+pub mod permit;
 pub mod process;
 pub mod proxy;
 pub mod remedy;

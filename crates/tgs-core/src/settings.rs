@@ -5,6 +5,7 @@
 //! `EnvironmentFile=` fills the environment with the file's content as of the unit's start. An
 //! empty value counts as unset. The effects of values on the broadcast are not known here.
 
+mod ha;
 mod live;
 mod load;
 mod look;
@@ -18,6 +19,7 @@ mod table;
 mod values;
 
 pub use self::{
+    ha::{HaSettings, WithoutEtcd},
     live::{KeyError, Live, LiveAddress, LiveStart, check_key},
     load::{Env, INSTALLED, Problems, installed},
     look::{LogoPosition, LogoSettings, LookSettings, NowPlaying, SubtitleSetting},

@@ -73,7 +73,7 @@ fn reach_through(
     out: &CheckSink,
 ) -> Finding {
     let (cancel, proxies) = (out.cancel.clone(), ProxyList::new(proxies));
-    let dialler = UpstreamDialler::new(proxies.clone());
+    let dialler = UpstreamDialler::new(proxies.clone(), tgs_core::permit::Permit::always());
     let reached = client::reach(&dialler, target, move || cancel.is_cancelled(), LIMIT.min(out.left()));
     judge(target, &proxies, proxy_remedy, reached)
 }

@@ -58,6 +58,7 @@ impl RunningBroadcast {
             (Health::Stopped, _) => {
                 Finding::warn(check, "an operator has stopped the broadcast").with_remedy("tgs-ctl start")
             }
+            (Health::Standby, _) => Finding::pass(check, "this host is a standby: another one publishes"),
             (Health::Unhealthy(why), _) => Finding::fail(
                 check,
                 format!("tgs-stream is not live: {why}"),
@@ -114,6 +115,7 @@ impl RunningBroadcast {
                 "if this lasts, check this machine's network; tgs-stream connects again by itself",
             ),
             (_, Health::Stopped) => Finding::pass(check, "not in use: the broadcast is stopped"),
+            (_, Health::Standby) => Finding::pass(check, "not in use: this host is a standby"),
             (_, Health::Healthy) => Finding::pass(check, "tgs-stream is connected to it"),
             (_, Health::Unhealthy(_)) => {
                 Finding::unseen(check, "tgs-stream uses the session and is not connected")

@@ -54,7 +54,7 @@ use crate::{
     cache::{self, Cache},
     ffmpeg::EncodeSetup,
     filler::Filler,
-    item::Programme,
+    item::{Item, NextItem, Programme},
     lane::Lanes,
     loudness::LoudnessMeter,
     main_output::{MainOutput, ThreadedPublisher},
@@ -128,7 +128,7 @@ fn broadcast(
         encodes: config.cache_ahead,
         meter,
         cache: cache.clone(),
-        read_ahead: read_ahead.clone(),
+        read_ahead: Some(read_ahead.clone()),
         setup: setup.clone(),
         ffprobe,
         cancel: cancel.clone(),
@@ -137,7 +137,13 @@ fn broadcast(
     let encode = EncodeThread::new(setup, shared, config.passthrough);
     let is_file = matches!(config.output, Output::File(_));
     let metadata = file::metadata_tag(&config.profile);
-    let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel.clone());
+    let publisher = Publisher::new(
+        config.output,
+        config.profile,
+        config.first_timestamp,
+        cancel.clone(),
+        control.permit.clone(),
+    );
     let supervision = supervision(control, metadata, &publisher, started);
     let main = main_output(publisher, control)?;
     let playout = Playout::new(
@@ -151,6 +157,42 @@ fn broadcast(
     let ended = run_threads(encode, preparer, ahead, playout, &cache, &lanes, control);
     lanes.end_all(Duration::from_secs(1));
     ended
+}
+
+/// Encodes the next items of `programme` into the cache, and prepares the filler, for a broadcast
+/// that may begin later. With CACHE_AHEAD off, items are only measured.
+pub fn prepare_ahead(
+    config: &EngineConfig,
+    mut programme: Box<dyn Programme>,
+    cancel: &Cancel,
+) -> Result<(), EngineError> {
+    let version = check_tools(&config.ffmpeg, &config.ffprobe, cancel)?;
+    let setup = set_up(config, &version, cancel)?;
+    let own = config.filler.as_deref();
+    let filler = Filler::prepare(&setup, &version, &config.ffprobe, own, &config.cache_dir, cancel);
+    filler.map_err(|error| if cancel.is_cancelled() { EngineError::Stopped } else { error.into() })?;
+    let ahead = CachePrefetcher {
+        upcoming: UpcomingItems::default(),
+        encodes: config.cache_ahead,
+        meter: meter(&setup, &config.cache_dir),
+        cache: Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version)),
+        read_ahead: None,
+        setup,
+        ffprobe: config.ffprobe.clone(),
+        cancel: cancel.clone(),
+    };
+    for _ in 0..prefetch::ITEMS {
+        if cancel.is_cancelled() {
+            break;
+        }
+        match programme.next() {
+            // The whole item: the position within it moves.
+            NextItem::Play(item) => ahead.keep_now(&Item { start: Duration::ZERO, ..item }),
+            NextItem::Kept { .. } | NextItem::Skip { .. } => {}
+            NextItem::End => break,
+        }
+    }
+    Ok(())
 }
 
 /// The meter of a broadcast that levels its items.

@@ -23,7 +23,7 @@ use std::{
 };
 
 use tgs_control::OutputStatus;
-use tgs_core::{cancel::Cancel, supervise::keep_running};
+use tgs_core::{cancel::Cancel, permit::Permit, supervise::keep_running};
 
 pub(crate) use self::queue::{MAX_BEHIND, MAX_QUEUED, OutputFeed, TAG_COST};
 use self::{publish::OutputThread, queue::TagQueue, recorder::RecorderView, state::FurtherOutput};
@@ -81,12 +81,14 @@ impl Outputs {
         configs: Vec<OutputConfig>,
         profile: &Profile,
         cancel: Cancel,
+        permit: &Permit,
     ) -> RunningOutputs {
         let all =
             self.all.get_or_init(|| configs.into_iter().map(FurtherOutput::new).map(Arc::new).collect());
         let start = |output: &Arc<FurtherOutput>| {
             let mut publisher =
-                OutputThread::new(output.clone(), self.queue.clone(), profile.metadata(), cancel.clone());
+                OutputThread::new(output.clone(), self.queue.clone(), profile.metadata(), cancel.clone())
+                    .under(permit.clone());
             let (name, stop) = (format!("output-{}", output.name), cancel.clone());
             let run = {
                 let name = name.clone();

@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
-use tgs_core::cancel::Cancel;
+use tgs_core::{cancel::Cancel, permit::Permit};
 use tgs_rtmp::flv::{Kind, Tag};
 
 use crate::{
@@ -63,15 +63,21 @@ struct SentTag {
 const MAX_KEPT: usize = 8 << 20;
 
 impl Publisher {
-    /// A publisher without a connection.
+    /// A publisher without a connection. Its connections send under `permit`.
     #[must_use]
-    pub(crate) fn new(output: Output, profile: Profile, first_timestamp: u64, cancel: Cancel) -> Self {
+    pub(crate) fn new(
+        output: Output,
+        profile: Profile,
+        first_timestamp: u64,
+        cancel: Cancel,
+        permit: Permit,
+    ) -> Self {
         Self {
             output,
             profile,
             cancel,
             clock: Arc::new(SystemClock),
-            open: Box::new(open),
+            open: Box::new(move |output, profile, cancel| open(output, profile, cancel, &permit)),
             link: None,
             sent: VecDeque::new(),
             headers: [None, None],
@@ -304,12 +310,17 @@ impl Publisher {
 }
 
 /// Opens one connection.
-fn open(output: &Output, profile: &Profile, cancel: &Cancel) -> Result<Box<dyn Sink>, SinkError> {
+fn open(
+    output: &Output,
+    profile: &Profile,
+    cancel: &Cancel,
+    permit: &Permit,
+) -> Result<Box<dyn Sink>, SinkError> {
     Ok(match output {
-        Output::Rtmp(target, proxies) => Box::new(sink::rtmp::open(target, proxies, profile, cancel)?),
+        Output::Rtmp(target, proxies) => Box::new(sink::rtmp::open(target, proxies, profile, cancel, permit)?),
         Output::Ffmpeg { ffmpeg, url, .. } => Box::new(FfmpegSink::start(ffmpeg, url, profile, cancel)?),
         Output::File(path) => Box::new(FileSink::create(path, profile)?),
-        Output::Later(slot) => return open(&slot.get().ok_or(SinkError::Unnamed)?, profile, cancel),
+        Output::Later(slot) => return open(&slot.get().ok_or(SinkError::Unnamed)?, profile, cancel, permit),
     })
 }
 

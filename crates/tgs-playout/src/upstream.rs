@@ -2,13 +2,18 @@
 //! looks up the server's name.
 
 use std::{
+    any::Any,
     io::{self, Read, Write},
     net::TcpStream,
+    sync::Arc,
     time::Duration,
 };
 
-use tgs_core::proxy::{ProxyList, TunnelError, TunnelHandshake, UpstreamProxy};
-use tgs_rtmp::client::{Deadline, Dial, DirectDialler, OpenError};
+use tgs_core::{
+    permit::Permit,
+    proxy::{ProxyList, TunnelError, TunnelHandshake, UpstreamProxy},
+};
+use tgs_rtmp::client::{Deadline, Dial, DirectDialler, Fence, OpenError};
 
 /// Interval at which a wait for the proxy looks at the deadline.
 const LOOK: Duration = Duration::from_millis(50);
@@ -48,13 +53,30 @@ impl From<io::Error> for UpstreamProblem {
 /// Dials through the first proxy of a list that leads to the server, and keeps that one; directly
 /// with an empty list.
 #[derive(Debug, Clone, Default)]
-pub struct UpstreamDialler(ProxyList);
+pub struct UpstreamDialler(ProxyList, Permit);
 
 impl UpstreamDialler {
-    /// Dials through `proxies`, from the current one on.
+    /// Dials through `proxies`, from the current one on. The connections send under `permit`.
     #[must_use]
-    pub fn new(proxies: ProxyList) -> Self {
-        Self(proxies)
+    pub fn new(proxies: ProxyList, permit: Permit) -> Self {
+        Self(proxies, permit)
+    }
+}
+
+/// The fence of a permit that ends.
+struct PermitFence(Permit, Duration);
+
+impl Fence for PermitFence {
+    fn may_send(&self) -> bool {
+        self.0.is_valid()
+    }
+
+    fn register(&self, abort: Box<dyn Fn() + Send>) -> Box<dyn Any + Send> {
+        Box::new(self.0.register(abort))
+    }
+
+    fn user_timeout(&self) -> Duration {
+        self.1
     }
 }
 
@@ -86,6 +108,11 @@ impl Dial for UpstreamDialler {
             Some(error) => Err(OpenError::Dial(Box::new(error))),
             None => DirectDialler.dial(host, port, deadline),
         }
+    }
+
+    fn fence(&self) -> Option<Arc<dyn Fence>> {
+        let silence = self.1.silence()?;
+        Some(Arc::new(PermitFence(self.1.clone(), silence)))
     }
 }
 
@@ -139,7 +166,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn dialler(list: &str) -> UpstreamDialler {
-        UpstreamDialler::new(ProxyList::new(parse_proxies(list).unwrap()))
+        UpstreamDialler::new(ProxyList::new(parse_proxies(list).unwrap()), Permit::always())
     }
 
     fn reach(list: &str, limit: Duration) -> Result<(), String> {

@@ -25,7 +25,10 @@ use self::{
     session::{PublishSession, Refusal, SessionStep},
     transport::{Transport, closed_or_broken},
 };
-pub use crate::limits::{Excess, Rate};
+pub use crate::{
+    fence::Fence,
+    limits::{Excess, Rate},
+};
 use crate::{
     flv::{Kind, Tag},
     handshake,

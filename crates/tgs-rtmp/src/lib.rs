@@ -53,6 +53,7 @@ pub mod chunk;
 pub mod client;
 pub mod codec;
 pub mod codec_name;
+mod fence;
 pub mod flv;
 #[cfg(fuzzing)]
 pub mod fuzz;

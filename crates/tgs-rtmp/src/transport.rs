@@ -1,16 +1,21 @@
 //! An open socket with or without TLS, non-blocking, for client and server. Independent of RTMP.
 
 use std::{
+    any::Any,
     fmt,
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
+    sync::Arc,
     time::Duration,
 };
 
 use rustix::event::PollFlags;
 use rustls::Connection;
 
-use crate::socket::wait_for;
+use crate::{
+    fence::{FENCED_WRITE, Fence},
+    socket::wait_for,
+};
 
 /// Limit of socket reads per call without TLS data: a peer may send empty records endlessly.
 const RECORDS: usize = 16;
@@ -24,6 +29,8 @@ pub(crate) struct Transport {
     arrived: usize,
     /// TLS may hold data that `poll` on the socket does not show.
     unread: bool,
+    /// Dropped before the socket: it holds a descriptor of it.
+    fence: Option<(Arc<dyn Fence>, Box<dyn Any + Send>)>,
 }
 
 impl Transport {
@@ -34,7 +41,31 @@ impl Transport {
 
     /// A connection over `socket`, which is non-blocking and over which `written` bytes were sent.
     pub(crate) fn after(socket: TcpStream, written: u64) -> Self {
-        Self { socket, tls: None, written, arrived: 0, unread: false }
+        Self { socket, tls: None, written, arrived: 0, unread: false, fence: None }
+    }
+
+    /// Puts the connection under `fence`.
+    pub(crate) fn fenced_by(&mut self, fence: Arc<dyn Fence>) -> io::Result<()> {
+        let limit = u32::try_from(fence.user_timeout().as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(&self.socket, limit)?;
+        let socket = self.socket.try_clone()?;
+        // A disconnect sends a reset and discards the send buffer, also while another thread polls.
+        let abort = move || {
+            let _ = rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+            let _ = rustix::net::connect_unspec(&socket);
+        };
+        let guard = fence.register(Box::new(abort));
+        self.fence = Some((fence, guard));
+        Ok(())
+    }
+
+    /// The most bytes that the next write may have; an error if it must not begin.
+    fn admitted(fence: Option<&(Arc<dyn Fence>, Box<dyn Any + Send>)>) -> io::Result<usize> {
+        match fence {
+            None => Ok(usize::MAX),
+            Some((fence, _)) if fence.may_send() => Ok(FENCED_WRITE),
+            Some(_) => Err(io::ErrorKind::PermissionDenied.into()),
+        }
     }
 
     /// Begins TLS; its handshake happens in [`Transport::read`] and [`Transport::push`].
@@ -71,34 +102,42 @@ impl Transport {
     /// Writes as much of `out` as the socket accepts and removes that part. Returns whether
     /// everything is written, including data held by TLS.
     pub(crate) fn push(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
-        let Some(tls) = &mut self.tls else {
-            let mut done = 0;
-            let outcome = loop {
-                if done == out.len() {
-                    break Ok(true);
+        let mut done = 0;
+        let outcome = self.push_part(out, &mut done);
+        out.drain(..done);
+        outcome
+    }
+
+    /// The same; `done` counts the bytes of `out` that are taken.
+    fn push_part(&mut self, out: &[u8], done: &mut usize) -> io::Result<bool> {
+        loop {
+            let written = match &mut self.tls {
+                Some(tls) if tls.wants_write() => {
+                    Self::admitted(self.fence.as_ref())?;
+                    tls.write_tls(&mut self.socket)
                 }
-                match self.socket.write(&out[done..]) {
-                    Ok(n) => done += n,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break Ok(false),
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    Err(e) => break Err(e),
+                _ if *done == out.len() => return Ok(true),
+                Some(tls) => {
+                    // One piece at a time: TLS writes all that it holds at once.
+                    let most = if self.fence.is_some() { FENCED_WRITE } else { usize::MAX };
+                    let end = done.saturating_add(most).min(out.len());
+                    tls.writer().write_all(&out[*done..end])?;
+                    *done = end;
+                    continue;
+                }
+                None => {
+                    let most = Self::admitted(self.fence.as_ref())?;
+                    let end = done.saturating_add(most).min(out.len());
+                    self.socket.write(&out[*done..end]).inspect(|count| *done += count)
                 }
             };
-            self.written += done as u64;
-            out.drain(..done);
-            return outcome;
-        };
-        tls.writer().write_all(out)?;
-        out.clear();
-        while tls.wants_write() {
-            match tls.write_tls(&mut self.socket) {
-                Ok(n) => self.written += n as u64,
+            match written {
+                Ok(count) => self.written += count as u64,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(true)
     }
 
     /// Reads received data: `WouldBlock` if none has arrived, 0 if the peer has closed.

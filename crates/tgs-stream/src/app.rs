@@ -6,14 +6,12 @@ use std::{
     ops::ControlFlow,
     path::Path,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tgs_control::CommandSender;
-use tgs_control::channels;
 use tgs_core::{
     cancel::Cancel,
     error::CliError,
@@ -22,37 +20,22 @@ use tgs_core::{
     logging, owner,
     proxy::KeptProxies,
     remedy,
-    settings::{self, ScheduleReturn, Settings},
+    settings::{self, Settings},
     signals, systemd,
 };
-use tgs_playout::{
-    command::Command,
-    engine::{self, Control},
-    lane::ListReturn,
-    output::Output,
-    outputs::{RunningOutputs, RunningRecorder},
-};
-use tgs_telegram::Ingest;
+use tgs_playout::{command::Command, engine::Control};
 
 use crate::{
-    as_run::AsRunLog,
-    broadcast::Broadcast,
+    assembly::{self, BroadcastStart},
     cache_cli, check, children,
     cli::Cli,
-    control_server::{Answers, ControlServer, RecordingReads, Subscribers},
-    kept_proxies::ProxySaver,
-    live_input::LiveInputError,
-    live_takeover::LiveTakeover,
-    preflight::{self, PublishTarget},
+    hot_standby::{self, SignalledControl},
+    preflight,
     preview::PreviewRequest,
     resolver::Resolver,
-    schedule::{Schedule, ScheduleConfig, ScheduleFile, plan_of_day},
-    settings_source::{ReadSettings, ReloadableSettings, SettingsSource},
-    setup::{engine_failed, further_outputs, meter, profile, recorder, resolver, rtmp_output, send_as},
-    standing::Standing,
-    status_server,
-    status_source::StatusSource,
-    telegram::{self, EngineRunner, SharedTelegramStatus},
+    schedule::{ScheduleFile, plan_of_day},
+    settings_source::{ReadSettings, SettingsSource},
+    setup::{check_tools, first_of, meter, resolver, send_as},
 };
 
 /// Runs the tool.
@@ -119,7 +102,8 @@ fn run_with(cli: &Cli, read: ReadSettings, source: SettingsSource) -> Code {
         return done.map_or_else(|error| CliError::from(error).log(), |()| Code::Ok);
     }
     let control = Control::default();
-    if let Err(error) = listen(&control, cli.check || cli.preview.is_some()) {
+    let signalled = SignalledControl::new(&control);
+    if let Err(error) = listen(&control, &signalled, cli.check || cli.preview.is_some()) {
         log::error!("failed to listen for signals: {error}");
         return Code::Failure;
     }
@@ -128,7 +112,7 @@ fn run_with(cli: &Cli, read: ReadSettings, source: SettingsSource) -> Code {
     } else if cli.preview.is_some() {
         preview_only(cli, &settings, &control)
     } else {
-        broadcast(cli, &settings, source, &control)
+        broadcast(cli, &settings, source, &control, &signalled)
     };
     ended.unwrap_or_else(|error| error.log())
 }
@@ -143,30 +127,20 @@ fn check_settings(cli: &Cli, read: ReadSettings) -> Code {
 
 /// Turns signals into commands. At a terminal and with `--check`, SIGHUP means that the terminal
 /// was closed.
-fn listen(control: &Control, check: bool) -> std::io::Result<()> {
-    let (stopped, control) = (control.stopped(), control.clone());
+fn listen(control: &Control, signalled: &SignalledControl, check: bool) -> std::io::Result<()> {
+    let (stopped, control, signalled) = (control.stopped(), control.clone(), signalled.clone());
     let at_terminal = check || std::io::stdin().is_terminal();
     let others: &[i32] = if check { &[] } else { &[SIGHUP, SIGUSR1] };
-    let by_signal = move |command| send_as(&control, command, &CommandSender::signal());
+    let by_signal = |control: &Control, command| send_as(control, command, &CommandSender::signal());
     signals::listen(&[SIGTERM, SIGINT], others, stopped, move |signal| match signal {
-        SIGHUP if !at_terminal => by_signal(Command::Reload),
-        SIGUSR1 => by_signal(Command::Next),
+        SIGHUP if !at_terminal => by_signal(&signalled.get(), Command::Reload),
+        SIGUSR1 => by_signal(&signalled.get(), Command::Next),
         _ => {
             log::info!("stopping");
             systemd::stopping();
-            by_signal(Command::Stop);
+            by_signal(&control, Command::Stop);
         }
     })
-}
-
-/// The first of several errors; the others are logged.
-fn first_of(errors: Vec<CliError>) -> CliError {
-    let mut errors = errors.into_iter();
-    let first = errors.next().unwrap_or_else(|| CliError::failure("use the settings"));
-    for error in errors {
-        let _ = error.log();
-    }
-    first
 }
 
 fn check_only(cli: &Cli, settings: &Settings, control: &Control) -> Result<Code, CliError> {
@@ -215,17 +189,12 @@ fn check_day(date: &str, settings: &Settings, resolver: &Resolver) -> Result<Cod
     Ok(if all { Code::Ok } else { Code::Failure })
 }
 
-fn check_tools(settings: &Settings, control: &Control) -> Result<(), CliError> {
-    engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.stopped())
-        .map_err(engine_failed)?;
-    Ok(())
-}
-
 fn broadcast(
     cli: &Cli,
     settings: &Settings,
     source: SettingsSource,
     control: &Control,
+    signalled: &SignalledControl,
 ) -> Result<Code, CliError> {
     let kept_proxies = KeptProxies::in_dir(&settings.state_dir);
     let target =
@@ -238,171 +207,11 @@ fn broadcast(
     }
     let _lock = lock(&settings.state_dir)?;
     children::confine(cli, settings, &settings.state_dir.join("scratch"));
-    let status = SharedTelegramStatus::default();
-    let into_telegram = matches!(target, PublishTarget::Telegram);
-    let mut broadcast = Broadcast::new(cli, settings, control)?;
-    // `--once` neither resumes nor overwrites what is kept of the broadcast.
-    let kept_in = (!cli.once).then_some(&*settings.state_dir);
-    let standing = Standing::open(kept_in, settings.pause_max, control);
-    let _saver = (!cli.once).then(|| ProxySaver::start(kept_proxies.clone()));
-    let _outputs = start_outputs(settings, &target, &standing, &kept_proxies, control)?;
-    let _recorder = start_recorder(settings, &target, control);
-    let shown = StatusSource {
-        control: control.clone(),
-        telegram: into_telegram.then(|| status.clone()),
-        standing: standing.clone(),
-        warnings: settings.warnings.clone(),
-    };
-    let schedule = start_schedule(cli, settings, control)?;
-    // Kept here too: without a control socket, publishers still go live.
-    let live = start_live(cli, settings, control)?.map(Arc::new);
-    let _as_run = AsRunLog::start(&settings.state_dir, settings.as_run_keep, control);
-    let _status_server = status_server::open(settings, cli.fixed_port, &shown);
-    let _control_server = open_control(settings, shown, &target, &broadcast, (schedule, live.clone()));
-    systemd::ready();
-    match target {
-        PublishTarget::Output(output) => broadcast.play(&output, &standing, control),
-        PublishTarget::Telegram => {
-            into_chat(cli, settings, source, broadcast, &standing, (status, kept_proxies), control)
-        }
+    let start = BroadcastStart { cli, settings, source, target, kept_proxies };
+    match settings.ha.as_ref().filter(|_| !cli.once) {
+        Some(ha) => hot_standby::run(&start, ha, control, signalled),
+        None => assembly::run(&start, control, None),
     }
-}
-
-/// Starts the further outputs. A broadcast into a file has none: it is written faster than real
-/// time.
-fn start_outputs(
-    settings: &Settings,
-    target: &PublishTarget,
-    standing: &Standing,
-    kept: &KeptProxies,
-    control: &Control,
-) -> Result<Option<RunningOutputs>, CliError> {
-    if settings.also_outputs.is_empty() {
-        return Ok(None);
-    }
-    if matches!(target, PublishTarget::Output(Output::File(_))) {
-        log::warn!("ALSO_OUTPUT_URLS has no effect, because the broadcast is written to a file");
-        return Ok(None);
-    }
-    let outputs = further_outputs(settings, &standing.paused_outputs(), kept).map_err(first_of)?;
-    Ok(Some(control.start_outputs(outputs, &profile(settings))))
-}
-
-/// Starts to record. A broadcast into a file is a recording itself.
-fn start_recorder(settings: &Settings, target: &PublishTarget, control: &Control) -> Option<RunningRecorder> {
-    let config = recorder(settings, settings.recording.as_ref()?);
-    if matches!(target, PublishTarget::Output(Output::File(_))) {
-        log::warn!("RECORD_DIR has no effect, because the broadcast is written to a file");
-        return None;
-    }
-    Some(control.start_recorder(config))
-}
-
-/// Opens the control socket. The broadcast runs without it too.
-fn open_control(
-    settings: &Settings,
-    source: StatusSource,
-    target: &PublishTarget,
-    broadcast: &Broadcast<'_>,
-    (schedule, live): (Option<Schedule>, Option<Arc<LiveTakeover>>),
-) -> Option<ControlServer> {
-    let runtime_dir = std::env::var_os("RUNTIME_DIRECTORY");
-    let socket = channels::socket_path(
-        settings.control_socket.as_deref(),
-        runtime_dir.as_deref(),
-        &settings.state_dir,
-    );
-    let answers = Answers {
-        control: source.control.clone(),
-        standing: source.standing.clone(),
-        queue: broadcast.queue(),
-        view: broadcast.view(),
-        subscribers: Subscribers::default(),
-        channel: channels::name_of(&socket),
-        output: match target {
-            PublishTarget::Output(output) => Some(output.to_string()),
-            PublishTarget::Telegram => None,
-        },
-        schedule,
-        live,
-        state_dir: settings.state_dir.clone(),
-        cache_dir: settings.cache_dir.clone(),
-        ytdlp: settings.ytdlp_path.clone(),
-        listing: Mutex::default(),
-        recordings: RecordingReads::default(),
-        previewer: broadcast.previewer(&source.control.stopped()).ok(),
-        into_file: matches!(target, PublishTarget::Output(Output::File(_))),
-        started: SystemTime::now(),
-        source,
-    };
-    ControlServer::start(&socket, answers)
-        .inspect_err(|error| log::error!("no control socket, so tgs-ctl and tgs-web cannot steer: {error}"))
-        .ok()
-}
-
-/// Follows the timetable, if there is one. `--once` plays the list alone.
-fn start_schedule(cli: &Cli, settings: &Settings, control: &Control) -> Result<Option<Schedule>, CliError> {
-    let Some(file) = settings.schedule.clone().filter(|_| !cli.once) else { return Ok(None) };
-    let resolver = resolver(settings, &control.stopped())?;
-    let config = ScheduleConfig {
-        file,
-        preroll: settings.schedule_preroll,
-        list_returns: match settings.schedule_return {
-            ScheduleReturn::Resume => ListReturn::Resume,
-            ScheduleReturn::Next => ListReturn::Next,
-        },
-        state_dir: settings.state_dir.clone(),
-        resolver: resolver.clone(),
-        length: Arc::new(move |item| resolver.probe(&item.media).ok().and_then(|found| found.duration)),
-    };
-    Ok(Some(Schedule::start(config, control)))
-}
-
-/// Listens for publishers, if LIVE_INPUT is set. `--once` plays the list alone.
-fn start_live(cli: &Cli, settings: &Settings, control: &Control) -> Result<Option<LiveTakeover>, CliError> {
-    let Some(live) = settings.live.as_ref().filter(|_| !cli.once) else { return Ok(None) };
-    let started = LiveTakeover::start(live, &settings.state_dir, control);
-    started.map(Some).map_err(|error| match error {
-        LiveInputError::Thread(_) | LiveInputError::Relay(_) => CliError::new(Code::Failure, error),
-        LiveInputError::Keys(_) | LiveInputError::Certificate(_) => CliError::new(Code::Config, error),
-    })
-}
-
-fn into_chat(
-    cli: &Cli,
-    settings: &Settings,
-    source: SettingsSource,
-    broadcast: Broadcast<'_>,
-    standing: &Standing,
-    (status, proxies): (SharedTelegramStatus, KeptProxies),
-    control: &Control,
-) -> Result<Code, CliError> {
-    // A missing ffmpeg must show before a call is created.
-    check_tools(settings, control)?;
-    // A stopped broadcast creates no call.
-    if !standing.await_start(&control.stopped()) {
-        return Ok(Code::Ok);
-    }
-    let broadcast = Mutex::new(broadcast);
-    let play = |output: &Output, control: &Control| {
-        let mut broadcast = broadcast.lock().unwrap_or_else(PoisonError::into_inner);
-        broadcast.play(output, standing, control).unwrap_or_else(|error| error.log())
-    };
-    let output = |ingest: &Ingest| {
-        let (url, through) = (ingest.output(), proxies.list("ingest", settings.ingest_proxies()));
-        rtmp_output(settings, url.expose(), through, "the ingest that Telegram names")
-    };
-    let runner =
-        EngineRunner { play: &play, output: &output, has_further_outputs: !settings.also_outputs.is_empty() };
-    let config = telegram::TelegramConfig {
-        settings: ReloadableSettings::new(settings.clone(), source),
-        env_file: cli.env_file_path(),
-        status,
-        proxies: proxies.clone(),
-        control: control.clone(),
-        time_scale: cli.time_scale.max(1),
-    };
-    Ok(telegram::run(config, &runner))
 }
 
 /// Locks the state directory: two broadcasts in one would overwrite each other's position.

@@ -4,7 +4,7 @@
 use std::{
     ffi::OsString,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::Context;
 use tgs_core::{
-    cancel::Cancel, error::CliError, exit::Code, settings::Settings, supervise::keep_running, systemd,
+    cancel::Cancel, error::CliError, exit::Code, permit::Permit, settings::Settings,
+    supervise::keep_running, systemd,
 };
 use tgs_playout::{
     command::Command,
@@ -23,11 +24,13 @@ use tgs_playout::{
 use crate::{
     cli::Cli,
     playlist::{self, Bookmarks, Playlist, PlaylistView, PlaylistWatch},
-    position::{ListKey, PositionStore, SAVE_EVERY},
+    position::{ListKey, Position, PositionStore, SAVE_EVERY},
     preview::Previewer,
     queue::{PlayQueue, consumer::QueueConsumer},
+    resolver::Resolver,
     setup::{engine_config, engine_failed, resolver, send},
     standing::Standing,
+    succession::{PositionFeed, Succession},
 };
 
 /// How often the published position is read. With the store's 1.5 s, a `kill -9` loses under 2 s.
@@ -46,6 +49,8 @@ pub(crate) struct Broadcast<'a> {
     next: Option<OpenedPlaylist>,
     queue: PlayQueue,
     view: PlaylistView,
+    /// Gets the position, if another host continues from it.
+    feed: Option<PositionFeed>,
 }
 
 /// The playlist at its saved position.
@@ -55,14 +60,36 @@ struct OpenedPlaylist {
 }
 
 impl<'a> Broadcast<'a> {
-    pub(crate) fn new(cli: &'a Cli, settings: &'a Settings, control: &Control) -> Result<Self, CliError> {
+    /// The broadcast at the position of its STATE_DIR, or of the host before.
+    pub(crate) fn new(
+        cli: &'a Cli,
+        settings: &'a Settings,
+        control: &Control,
+        succession: Option<&Succession>,
+    ) -> Result<Self, CliError> {
         // `--once` neither plays nor overwrites the broadcast's queue.
         let kept = (!cli.once).then(|| settings.state_dir.join("queue.json"));
+        let mut broadcast = Self::with_queue(cli, settings, control, kept);
+        broadcast.feed = succession.map(|succession| succession.feed.clone());
+        let position = succession.and_then(Succession::position);
+        broadcast.next = Some(broadcast.open(cli.from_start, position, &control.stopped())?);
+        Ok(broadcast)
+    }
+
+    /// A broadcast that does not run, with an empty queue.
+    pub(crate) fn idle(cli: &'a Cli, settings: &'a Settings, control: &Control) -> Self {
+        Self::with_queue(cli, settings, control, None)
+    }
+
+    fn with_queue(
+        cli: &'a Cli,
+        settings: &'a Settings,
+        control: &Control,
+        kept: Option<PathBuf>,
+    ) -> Self {
         let queue = PlayQueue::open(kept, cli.playlist_file(settings).as_deref(), control.clone());
         let view = PlaylistView::new(queue.clone(), control.status.clone());
-        let mut broadcast = Self { cli, settings, next: None, queue, view };
-        broadcast.next = Some(broadcast.open(cli.from_start, &control.stopped())?);
-        Ok(broadcast)
+        Self { cli, settings, next: None, queue, view, feed: None }
     }
 
     /// The queue, for commands of operators.
@@ -97,7 +124,7 @@ impl<'a> Broadcast<'a> {
     fn play_once(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
         let OpenedPlaylist { mut playlist, position_store } = match self.next.take() {
             Some(opened) => opened,
-            None => self.open(false, &control.stopped())?,
+            None => self.open(false, None, &control.stopped())?,
         };
         // An early opened one, too: a page that hangs must not outlive this engine.
         playlist.end_with(control.stopped());
@@ -106,6 +133,7 @@ impl<'a> Broadcast<'a> {
             queue: playlist.queue(),
             bookmarks: playlist.bookmarks(),
             store: position_store,
+            feed: self.feed.clone(),
         };
         watch(playlist.watch(), control.clone());
         let config = engine_config(self.cli, self.settings, output);
@@ -124,8 +152,14 @@ impl<'a> Broadcast<'a> {
         Ok(Code::Ok)
     }
 
-    /// Opens the list at its saved position, or at its beginning. `cancel` ends ffprobe and yt-dlp.
-    fn open(&self, from_start: bool, cancel: &Cancel) -> Result<OpenedPlaylist, CliError> {
+    /// Opens the list at `position`, else at its saved position or its beginning. `cancel` ends
+    /// ffprobe and yt-dlp.
+    fn open(
+        &self,
+        from_start: bool,
+        position: Option<Option<Position>>,
+        cancel: &Cancel,
+    ) -> Result<OpenedPlaylist, CliError> {
         let (cli, settings) = (self.cli, self.settings);
         let file = cli.playlist_file(settings);
         let names = source_names(&cli.sources, file.as_deref());
@@ -133,26 +167,61 @@ impl<'a> Broadcast<'a> {
         // `--once` neither resumes nor overwrites the broadcast's position.
         let (position_store, saved) =
             (!cli.once).then(|| PositionStore::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
-        let saved = saved.flatten().filter(|_| !from_start);
+        let saved = match position {
+            Some(position) => {
+                if let Some(store) = &position_store {
+                    position.clone().map_or_else(|| store.clear(), |position| store.set(position));
+                }
+                position
+            }
+            None => saved.flatten().filter(|_| !from_start),
+        };
         if let Some(saved) = &saved {
             let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));
             let (item, offset_ms) = on_air.unwrap_or((&saved.bookmark.key.item, saved.offset_ms));
             log::info!("resuming {item} at {} s", offset_ms / 1000);
         }
-        let playlist = Playlist::open(playlist::PlaylistConfig {
-            sources: cli.sources.iter().cloned().map(Into::into).collect(),
-            file,
-            repeat: settings.repeat && !cli.once,
-            shuffle: settings.shuffle,
-            separate: settings.separate.clone(),
-            wait: systemd::is_supervising() && !cli.once,
-            resume: saved.map(Into::into),
-            queue: self.queue.clone(),
-            view: self.view.clone(),
-            resolver: resolver(settings, cancel)?,
-        })
-        .context("open the list")?;
+        let resolver = resolver(settings, cancel)?;
+        let playlist =
+            Playlist::open(playlist_config(cli, settings, saved, self.queue.clone(), self.view.clone(), resolver))
+                .context("open the list")?;
         Ok(OpenedPlaylist { playlist, position_store })
+    }
+}
+
+/// Opens the list at `position` for a look ahead: nothing of the broadcast changes.
+pub(crate) fn open_at(
+    cli: &Cli,
+    settings: &Settings,
+    position: Option<Position>,
+    cancel: &Cancel,
+) -> Result<Playlist, CliError> {
+    let control = Control::under(Permit::always(), cancel);
+    let idle = Broadcast::idle(cli, settings, &control);
+    let resolver = resolver(settings, cancel)?;
+    let config = playlist_config(cli, settings, position, idle.queue, idle.view, resolver);
+    Ok(Playlist::open(config).context("open the list")?)
+}
+
+fn playlist_config(
+    cli: &Cli,
+    settings: &Settings,
+    position: Option<Position>,
+    queue: PlayQueue,
+    view: PlaylistView,
+    resolver: Resolver,
+) -> playlist::PlaylistConfig {
+    playlist::PlaylistConfig {
+        sources: cli.sources.iter().cloned().map(Into::into).collect(),
+        file: cli.playlist_file(settings),
+        repeat: settings.repeat && !cli.once,
+        shuffle: settings.shuffle,
+        separate: settings.separate.clone(),
+        wait: systemd::is_supervising() && !cli.once,
+        resume: position.map(Into::into),
+        queue,
+        view,
+        resolver,
     }
 }
 
@@ -162,6 +231,7 @@ struct PositionSaver {
     queue: QueueConsumer,
     bookmarks: Bookmarks,
     store: Option<PositionStore>,
+    feed: Option<PositionFeed>,
 }
 
 /// A running [`PositionSaver`].
@@ -201,10 +271,17 @@ impl PositionSaver {
         let Some(published) = self.control.status.published() else { return };
         // First the queue: an entry that has ended must not be played again after a crash.
         self.queue.published(published.turn);
-        if let Some(store) = &self.store
-            && let Some(point) = self.bookmarks.resume_point(published.turn, published.offset)
-        {
-            store.set(point.into());
+        if let Some(point) = self.bookmarks.resume_point(published.turn, published.offset) {
+            self.set(point.into());
+        }
+    }
+
+    fn set(&self, position: Position) {
+        if let Some(feed) = &self.feed {
+            feed.set(position.clone());
+        }
+        if let Some(store) = &self.store {
+            store.set(position);
         }
     }
 
@@ -217,10 +294,14 @@ impl PositionSaver {
         let next = published
             .and_then(|published| self.bookmarks.after(published.turn, |place| self.queue.following(place)));
         self.queue.ended();
-        let Some(store) = &self.store else { return };
-        match next {
-            Some(next) => store.set(next.into()),
-            None => store.clear(),
+        if let Some(next) = next {
+            return self.set(next.into());
+        }
+        if let Some(feed) = &self.feed {
+            feed.clear();
+        }
+        if let Some(store) = &self.store {
+            store.clear();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod as_run;
+mod assembly;
 mod broadcast;
 mod cache_cli;
 pub mod check;
@@ -11,6 +12,8 @@ pub mod cli;
 mod control_server;
 mod fetch;
 mod hls;
+mod hosts_view;
+mod hot_standby;
 pub mod http;
 mod kept_proxies;
 pub mod list;
@@ -31,6 +34,7 @@ mod standing;
 mod state_file;
 mod status_server;
 mod status_source;
+mod succession;
 mod telegram;
 mod unix_socket;
 pub mod url;

@@ -195,3 +195,20 @@ pub(crate) fn send_as(control: &Control, command: Command, by: &CommandSender) {
         log::warn!("command refused: {refused}");
     }
 }
+
+/// The first of several errors; the others are logged.
+pub(crate) fn first_of(errors: Vec<CliError>) -> CliError {
+    let mut errors = errors.into_iter();
+    let first = errors.next().unwrap_or_else(|| CliError::failure("use the settings"));
+    for error in errors {
+        let _ = error.log();
+    }
+    first
+}
+
+/// Checks that ffmpeg and ffprobe run.
+pub(crate) fn check_tools(settings: &Settings, control: &Control) -> Result<(), CliError> {
+    tgs_playout::engine::check_tools(&settings.ffmpeg_path, &settings.ffprobe_path(), &control.stopped())
+        .map_err(engine_failed)?;
+    Ok(())
+}

@@ -20,7 +20,11 @@ pub(crate) fn open(settings: &Settings, fixed_port: bool, source: &StatusSource)
     std::sync::LazyLock::force(&METRICS);
     let registered = ytdlp::installed::YtdlpMetrics::of(&settings.ytdlp_path)
         .and_then(|metrics| prometheus::register(Box::new(metrics)));
-    if let Err(error) = registered {
+    // A host of a hot standby opens its pages several times.
+    if let Err(error) = registered.or_else(|error| match error {
+        prometheus::Error::AlreadyReg => Ok(()),
+        error => Err(error),
+    }) {
         log::warn!("no metrics of yt-dlp: {error}");
     }
     let shown = source.clone();

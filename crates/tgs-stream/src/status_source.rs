@@ -1,10 +1,10 @@
 //! What the broadcast shows of itself: joins the engine, the Telegram side and the operator's stop.
 
-use tgs_control::{Health, OnAir, Status, TelegramState};
+use tgs_control::{Health, HostRole, HostsStatus, OnAir, Status, TelegramState};
 use tgs_core::mask;
 use tgs_playout::engine::Control;
 
-use crate::{standing::Standing, telegram::SharedTelegramStatus};
+use crate::{hosts_view::HostsView, standing::Standing, telegram::SharedTelegramStatus};
 
 /// The parts that a status is made of.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub(crate) struct StatusSource {
     pub(crate) standing: Standing,
     /// Warnings about the settings.
     pub(crate) warnings: Vec<String>,
+    /// The hosts of a hot standby.
+    pub(crate) hosts: Option<HostsView>,
 }
 
 impl StatusSource {
@@ -32,11 +34,20 @@ impl StatusSource {
             outputs: self.control.outputs(),
             recording: self.control.recording(),
             warnings: self.warnings.clone(),
+            hosts: self.hosts.as_ref().map(HostsView::status),
         }
+    }
+
+    /// What this host is, if it is a standby.
+    pub(crate) fn standby(&self) -> Option<HostsStatus> {
+        self.hosts.as_ref().map(HostsView::status).filter(|hosts| hosts.role == HostRole::Standby)
     }
 
     /// The answer of `/healthz`.
     pub(crate) fn health(&self) -> Health {
+        if let Some(standby) = self.standby() {
+            return standby.problem.map_or(Health::Standby, Health::Unhealthy);
+        }
         if self.standing.is_stopped() {
             return Health::Stopped;
         }
@@ -51,6 +62,9 @@ impl StatusSource {
 
     /// The line in `systemctl status`.
     pub(crate) fn summary(&self) -> String {
+        if let Some(standby) = self.standby() {
+            return standby.summary();
+        }
         if self.standing.is_stopped() {
             return "stopped by an operator; start it with: tgs-ctl start".to_owned();
         }

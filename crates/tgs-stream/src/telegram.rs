@@ -12,4 +12,5 @@ mod viewer_check;
 mod viewer_picture;
 
 pub(crate) use driver::{EngineRunner, TelegramConfig, run};
+pub(crate) use session::LiveSession;
 pub(crate) use status::SharedTelegramStatus;

@@ -29,7 +29,7 @@ use crate::harness::{DOMAIN, KEY, LIMIT, OTHER_KEY, PASSWORD, SECOND, app, conne
 
 /// Publishes through `proxies`.
 fn publish(proxies: &ProxyList, url: &RtmpUrl, limit: Duration) -> Result<RtmpConnection, OpenError> {
-    let dialler = UpstreamDialler::new(proxies.clone());
+    let dialler = UpstreamDialler::new(proxies.clone(), tgs_core::permit::Permit::always());
     RtmpConnection::open_by(&dialler, url, &METADATA, || false, limit)
 }
 

@@ -1,6 +1,7 @@
 //! Loads the settings of one run from the command line, a named file, the environment and `./.env`,
 //! in this order. Reports all problems together, by name and line, never by value.
 
+mod ha;
 mod live;
 mod look;
 mod outputs;
@@ -320,6 +321,7 @@ impl<'a> Reader<'a> {
             metrics_file: self.optional("METRICS_FILE", path),
             control_socket: self.optional("CONTROL_SOCKET", path),
             live: self.live(),
+            ha: self.ha(publisher),
             recording: self.recording(),
             look: self.look()?,
             sound: self.sound()?,

@@ -401,6 +401,42 @@ pub const TABLE: &[Setting] = &[
         "Whether a publisher stays on air when a slot of SCHEDULE with a hard start is due: 1 or 0.",
     ),
     row(
+        "HA_ENDPOINTS",
+        Example("https://10.0.0.1:2379,https://10.0.0.2:2379,https://10.0.0.3:2379"),
+        "The addresses of etcd, for a hot standby: several hosts with the same HA_KEY, of which one publishes.",
+    ),
+    row(
+        "HA_KEY",
+        Example("/tgs/main"),
+        "The keys in etcd: the same on all hosts of this broadcast, and of no other broadcast.",
+    ),
+    row(
+        "HA_TTL",
+        Is("5s"),
+        "How long a host that has the air keeps it without an answer of etcd, in whole seconds from 3s to 60s.",
+    ),
+    row(
+        "HA_PRIORITY",
+        Is("0"),
+        "Which standby takes over: the one with the highest number, from 0 to 1000. Nobody takes the air back.",
+    ),
+    row(
+        "HA_WITHOUT_ETCD",
+        Is("stop"),
+        "What the host on air does when its lease has run out because it cannot reach etcd: stop, or stay on air.\n\
+         With stay, two hosts may publish at once: a standby that reaches etcd takes over.",
+    ),
+    row(
+        "HA_HOST",
+        Example("studio-1"),
+        "The name of this host among the others; by default the name of the machine.",
+    ),
+    row("HA_USER", Example("tgs"), "The user at etcd, where it asks for one."),
+    secret("HA_PASSWORD", Example("correct horse"), "The password of HA_USER."),
+    row("HA_CA", Example("etcd/ca.pem"), "Who certifies etcd's certificates (PEM); by default the system's authorities."),
+    row("HA_CERT", Example("etcd/client.pem"), "The client certificate for etcd (PEM)."),
+    row("HA_CERT_KEY", Example("etcd/client-key.pem"), "The key of HA_CERT (PEM)."),
+    row(
         "RUST_LOG",
         Is("info"),
         "The log level: error, warn, info, debug or trace, also per module: warn,tgs_playout=debug.",

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    ha::HaSettings,
     live::Live,
     look::LookSettings,
     outputs::NamedOutput,
@@ -120,6 +121,8 @@ pub struct Settings {
     pub recording: Option<RecordSettings>,
     /// The live input, if `LIVE_INPUT` is set.
     pub live: Option<Live>,
+    /// The hot standby, if `HA_ENDPOINTS` is set.
+    pub ha: Option<HaSettings>,
     /// The channel's look.
     pub look: LookSettings,
     /// The sound of all items.
@@ -148,6 +151,10 @@ impl Settings {
         if let Some(live) = &mut self.live {
             let tls = live.tls.iter_mut().flat_map(|tls| [&mut tls.cert, &mut tls.key]);
             live.keys_file.iter_mut().chain(tls).for_each(absolute);
+        }
+        if let Some(ha) = &mut self.ha {
+            let tls = ha.certificate.iter_mut().flat_map(|tls| [&mut tls.cert, &mut tls.key]);
+            ha.authority.iter_mut().chain(tls).for_each(absolute);
         }
         for program in [&mut self.ffmpeg_path, &mut self.ytdlp_path] {
             if program.as_os_str().as_encoded_bytes().contains(&b'/') {

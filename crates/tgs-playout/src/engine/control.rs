@@ -13,6 +13,7 @@ use std::{
 use tgs_control::{BroadcastEvent, CommandSender, ItemEnd, OnAir, OutputStatus, RecorderStatus};
 use tgs_core::{
     cancel::Cancel,
+    permit::Permit,
     supervise::{Panic, contain},
     systemd::Watchdog,
 };
@@ -44,6 +45,8 @@ const RECORDER_EVENTS: usize = 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Control {
     pub(crate) cancel: Cancel,
+    /// All connections of the broadcast send under it.
+    pub(crate) permit: Permit,
     /// State and snapshot of the broadcast.
     pub status: SharedStatus,
     /// Watchdog that the pacing loop reports to.
@@ -90,6 +93,12 @@ impl Drop for EngineGuard {
 }
 
 impl Control {
+    /// A new broadcast that sends under `permit`, and is stopped once `stopped` is set.
+    #[must_use]
+    pub fn under(permit: Permit, stopped: &Cancel) -> Self {
+        Self { cancel: stopped.child(), permit, ..Self::default() }
+    }
+
     /// A handle to a further broadcast that shares the snapshot and the commands, except
     /// [`Command::Stop`], which each handle has for itself.
     #[must_use]
@@ -184,7 +193,7 @@ impl Control {
     /// result, or with the broadcast.
     #[must_use]
     pub fn start_outputs(&self, outputs: Vec<OutputConfig>, profile: &Profile) -> RunningOutputs {
-        self.outputs.start(outputs, profile, self.stopped())
+        self.outputs.start(outputs, profile, self.stopped(), &self.permit)
     }
 
     /// Starts to record what is aired, for all engine runs; once in a process, and before the first

@@ -94,7 +94,8 @@ pub(super) struct CachePrefetcher {
     /// `None` if no item is measured.
     pub(super) meter: Option<Arc<LoudnessMeter>>,
     pub(super) cache: Arc<Cache>,
-    pub(super) read_ahead: Arc<ReadAhead>,
+    /// While it is full, there is time; `None`: always.
+    pub(super) read_ahead: Option<Arc<ReadAhead>>,
     pub(super) setup: EncodeSetup,
     pub(super) ffprobe: PathBuf,
     pub(super) cancel: Cancel,
@@ -112,7 +113,7 @@ impl CachePrefetcher {
     fn run(&self) {
         // Takes an item only once the read-ahead is full: the item may have become current before.
         let mut settled = HashSet::new();
-        while self.read_ahead.wait_full(&self.cancel)
+        while self.wait_time()
             && let Some(UpcomingItem { id, part, find }) = self.upcoming.take(&self.cancel)
         {
             // A cached page needs no resolving, and an item that failed once is not tried again.
@@ -137,6 +138,19 @@ impl CachePrefetcher {
         }
     }
 
+    /// Waits until the broadcast has no work; `false` once it is cancelled.
+    fn wait_time(&self) -> bool {
+        let full = |read_ahead: &Arc<ReadAhead>| read_ahead.wait_full(&self.cancel);
+        self.read_ahead.as_ref().map_or_else(|| !self.cancel.is_cancelled(), full)
+    }
+
+    /// Encodes one item now. Failures are logged at debug level.
+    pub(super) fn keep_now(&self, item: &Item) {
+        if let Err(why) = contain(|| self.keep(item)).unwrap_or_else(|panic| Err(PrefetchError::Panicked(panic))) {
+            log::debug!("“{}” is not encoded ahead: {why}", item.title);
+        }
+    }
+
     fn keep(&self, item: &Item) -> Result<(), PrefetchError> {
         let key = self.cache.key(&item.media);
         if key.as_ref().is_some_and(|key| self.cache.find(key, item).is_some()) {
@@ -145,7 +159,7 @@ impl CachePrefetcher {
         let wanted = self.setup.wanted();
         let mut found = probe::probe(&self.ffprobe, &item.media, wanted, &self.cancel)?;
         if let Some(meter) = self.meter.as_ref().filter(|_| found.audio.is_some()) {
-            let mut proceed = || self.read_ahead.wait_full(&self.cancel);
+            let mut proceed = || self.wait_time();
             found.loudness = Some(meter.measure(&item.media, &found, false, &mut proceed)?);
         }
         draw::prepare_item(&self.setup, item, &mut found, Some(draw::LONG), &self.cancel);
@@ -168,7 +182,7 @@ impl CachePrefetcher {
         let mut pictures = 0;
         let read = loop {
             recording.wait_room(&self.cancel);
-            if !self.read_ahead.wait_full(&self.cancel) {
+            if !self.wait_time() {
                 return Ok(());
             }
             match encoder.next_tag() {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tgs_control::PublisherState;
-use tgs_core::{backoff::Backoff, cancel::Cancel};
+use tgs_core::{backoff::Backoff, cancel::Cancel, permit::Permit};
 use tgs_rtmp::{client::RtmpConnection, metadata::Metadata};
 
 use super::{
@@ -47,6 +47,7 @@ pub(super) struct OutputThread {
     queue: TagQueue,
     metadata: Metadata,
     cancel: Cancel,
+    permit: Permit,
     backoff: Backoff,
     /// When the current connection was made.
     connected: Option<Instant>,
@@ -70,6 +71,7 @@ impl OutputThread {
             queue,
             metadata,
             cancel,
+            permit: Permit::always(),
             backoff: Backoff::new(DELAYS.0, DELAYS.1),
             connected: None,
             lost: false,
@@ -77,6 +79,11 @@ impl OutputThread {
             failure: QuietLog::default(),
             slow: QuietLog::default(),
         }
+    }
+
+    /// The same, sending under `permit`.
+    pub(super) fn under(self, permit: Permit) -> Self {
+        Self { permit, ..self }
     }
 
     /// Publishes whenever an engine runs and the output is not paused, until it is cancelled.
@@ -105,7 +112,7 @@ impl OutputThread {
         let (cancel, output) = (self.cancel.clone(), self.output.clone());
         let stopped = move || cancel.is_cancelled() || output.is_paused();
         let target = &self.output.target;
-        let dialler = UpstreamDialler::new(self.output.proxies.clone());
+        let dialler = UpstreamDialler::new(self.output.proxies.clone(), self.permit.clone());
         let mut link = RtmpConnection::open_by(&dialler, target, &self.metadata, stopped, CONNECT_TIME_OUT)?;
         self.connected = Some(Instant::now());
         if std::mem::take(&mut self.lost) {

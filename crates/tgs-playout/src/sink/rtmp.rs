@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tgs_core::{cancel::Cancel, proxy::ProxyList};
+use tgs_core::{cancel::Cancel, permit::Permit, proxy::ProxyList};
 use tgs_rtmp::{client::RtmpConnection, flv::Tag, url::RtmpUrl};
 
 use super::{Sink, SinkError};
@@ -11,16 +11,17 @@ use crate::{profile::Profile, upstream::UpstreamDialler};
 /// Time limit of one connection attempt.
 const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
 
-/// Opens one connection to `target` through the first of `proxies` that works.
+/// Opens one connection to `target` through the first of `proxies` that works, which sends under `permit`.
 pub(crate) fn open(
     target: &RtmpUrl,
     proxies: &ProxyList,
     profile: &Profile,
     cancel: &Cancel,
+    permit: &Permit,
 ) -> Result<RtmpConnection, SinkError> {
     let cancel = cancel.clone();
     let cancelled = move || cancel.is_cancelled();
-    let dialler = UpstreamDialler::new(proxies.clone());
+    let dialler = UpstreamDialler::new(proxies.clone(), permit.clone());
     RtmpConnection::open_by(&dialler, target, &profile.metadata(), cancelled, CONNECT_TIME_OUT)
         .map_err(SinkError::from)
 }

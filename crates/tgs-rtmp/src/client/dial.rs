@@ -13,7 +13,7 @@ use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::error::{LookupProblem, OpenError, OpenStage};
-use crate::socket::wait_for;
+use crate::{fence::Fence, socket::wait_for};
 
 /// The kernel drops the connection if sent data stays unacknowledged for this time.
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,6 +91,11 @@ pub trait Dial {
     /// The options of the socket are the dialler's: [`DirectDialler`] sets `TCP_NODELAY`,
     /// `TCP_USER_TIMEOUT` (5 s), and a send buffer of half a second to two seconds of media.
     fn dial(&self, host: &str, port: u16, deadline: Deadline<'_>) -> Result<TcpStream, OpenError>;
+
+    /// What limits when the connections of this dialler may send; `None`: nothing does.
+    fn fence(&self) -> Option<Arc<dyn Fence>> {
+        None
+    }
 }
 
 /// Connects to the first address of a host that answers.

@@ -51,6 +51,9 @@ pub enum OpenError {
     /// The caller cancelled.
     #[error("interrupted")]
     Cancelled,
+    /// The dialler's fence forbids to send.
+    #[error("this host must not publish at present: another one may")]
+    Fenced,
     /// The host name has no address.
     #[error("cannot look up {host}: {problem}")]
     Resolve {
@@ -261,6 +264,9 @@ pub enum ConnectionLost {
     /// work.
     #[error("interrupted")]
     Cancelled,
+    /// The dialler's fence forbids to send.
+    #[error("this host must not publish any more: another one may")]
+    Fenced,
     /// The server reset the connection.
     #[error("the server reset the connection")]
     Reset,
@@ -296,6 +302,8 @@ pub enum ConnectionLost {
 impl From<io::Error> for ConnectionLost {
     fn from(error: io::Error) -> Self {
         match error.kind() {
+            // Only the fence has this kind: a connected socket needs no permission.
+            io::ErrorKind::PermissionDenied => Self::Fenced,
             io::ErrorKind::ConnectionReset => Self::Reset,
             io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotConnected => {
                 Self::Closed

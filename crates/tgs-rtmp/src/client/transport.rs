@@ -21,12 +21,20 @@ impl Transport {
         port: u16,
         deadline: Deadline<'_>,
     ) -> Result<Self, OpenError> {
+        let fence = dialler.fence();
+        if fence.as_ref().is_some_and(|fence| !fence.may_send()) {
+            return Err(OpenError::Fenced);
+        }
         let socket = dialler.dial(host, port, deadline)?;
         let failed = |source| OpenError::Connect { host: host.to_owned(), port, source };
         socket.set_nonblocking(true).map_err(failed)?;
         // The kernel's count of acknowledged bytes includes what the dialler has written.
         let before = acked(&socket, u64::MAX);
-        Ok(Self::after(socket, before))
+        let mut transport = Self::after(socket, before);
+        if let Some(fence) = fence {
+            transport.fenced_by(fence).map_err(failed)?;
+        }
+        Ok(transport)
     }
 
     /// Sets up TLS and verifies the server's certificate for `host`.

@@ -137,6 +137,10 @@ impl Answers {
 
     /// Executes `call` for `peer`.
     pub(super) fn answer(&self, call: Call, peer: &mut CommandSender) -> Result<Answer, RpcError> {
+        if let Some(standby) = self.source.standby().filter(|_| !call.only_reads()) {
+            let of = standby.active.map_or("; no host is active".to_owned(), |host| format!(" of {host}"));
+            return Err(RpcError::new(ErrorCode::Refused, format!("this host is the standby{of}")));
+        }
         match call {
             Call::Hello(params) => {
                 peer.client = sender::stated(&params.client);
@@ -333,7 +337,7 @@ impl Answers {
         let status = BroadcastStatus {
             unhealthy: match health {
                 Health::Unhealthy(why) => Some(why),
-                Health::Healthy | Health::Stopped => None,
+                Health::Healthy | Health::Stopped | Health::Standby => None,
             },
             stopped: self.standing.is_stopped(),
             pause_ends: self.standing.pause_ends().map(|at| Utc(at).to_string()),

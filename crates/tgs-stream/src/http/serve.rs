@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tgs_control::{Health, health::STOPPED};
+use tgs_control::{Health, health::{STANDBY, STOPPED}};
 use tgs_core::supervise::{contain, keep_running};
 use tiny_http::{Header, Method, Request, Response};
 
@@ -80,6 +80,7 @@ fn page(request: &Request, pages: &Pages) -> Response<Cursor<Vec<u8>>> {
         "/healthz" => match (pages.health)() {
             Health::Healthy => (200, TEXT, "ok".into()),
             Health::Stopped => (200, TEXT, STOPPED.into()),
+            Health::Standby => (200, TEXT, STANDBY.into()),
             Health::Unhealthy(reason) => (503, TEXT, reason),
         },
         "/status" => (200, "application/json", (pages.status_json)()),

@@ -50,7 +50,7 @@ impl From<Position> for ResumePoint {
 
 impl Position {
     /// Whether both are in the same item.
-    pub(super) fn is_in_item_of(&self, other: &Self) -> bool {
+    pub(crate) fn is_in_item_of(&self, other: &Self) -> bool {
         let queued =
             |position: &Self| position.queued.as_ref().map(|queued| (queued.id, queued.item.clone()));
         self.bookmark == other.bookmark && queued(self) == queued(other)

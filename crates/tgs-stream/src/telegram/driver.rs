@@ -74,6 +74,9 @@ pub(crate) struct TelegramConfig {
     pub(crate) control: Control,
     /// Divides every wait; 1 except in tests.
     pub(crate) time_scale: u32,
+    /// The ingest, if it is known in advance: the engine publishes to it at once, before the
+    /// session is signed in.
+    pub(crate) known_ingest: Option<Ingest>,
 }
 
 /// How the engine is run.
@@ -90,7 +93,7 @@ pub(crate) struct EngineRunner<'a> {
 pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
-    let TelegramConfig { settings, env_file, status, proxies, control, time_scale } = config;
+    let TelegramConfig { settings, env_file, status, proxies, control, time_scale, known_ingest } = config;
     let (engine_status, watchdog, cancel) =
         (control.status.clone(), control.watchdog.clone(), control.stopped());
     thread::scope(|scope| {
@@ -122,7 +125,11 @@ pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
             last_failure: None,
             logged: None,
         };
-        contain(|| driver.run()).unwrap_or_else(|_| {
+        let run = || {
+            driver.begin(known_ingest);
+            driver.run()
+        };
+        contain(run).unwrap_or_else(|_| {
             // Actions contain their panics. After this one the driver's state is unknown.
             driver.end_engine();
             Code::Failure
@@ -172,11 +179,18 @@ struct Driver<'scope, 'env: 'scope> {
 }
 
 impl Driver<'_, '_> {
-    fn run(&mut self) -> Code {
-        let mut events = VecDeque::from([StateEvent::Begin]);
+    /// Starts the engine if that needs no session: beside further outputs, or with a known ingest.
+    fn begin(&mut self, known: Option<Ingest>) {
         if let Some(slot) = self.slot.clone() {
             self.start_engine(Output::Later(slot));
         }
+        if let Some(ingest) = known {
+            self.publish_to(ingest);
+        }
+    }
+
+    fn run(&mut self) -> Code {
+        let mut events = VecDeque::from([StateEvent::Begin]);
         loop {
             let event = events.pop_front().unwrap_or_else(|| self.wait());
             let (next, actions) = step(self.state, event, Policy::of(&self.settings.telegram));
@@ -383,9 +397,12 @@ impl Driver<'_, '_> {
     fn publish(&mut self) {
         let Some(ingest) = self.session.ingest().cloned() else { return };
         (self.last_failure, self.logged) = (None, None);
-        if self.ingest.as_ref() == Some(&ingest) {
-            return;
+        if self.ingest.as_ref() != Some(&ingest) {
+            self.publish_to(ingest);
         }
+    }
+
+    fn publish_to(&mut self, ingest: Ingest) {
         let output = match (self.output)(&ingest) {
             Ok(output) => output,
             Err(error) => return self.engine_ended(error.log()),

@@ -165,6 +165,47 @@ impl LiveSession {
         }
     }
 
+    /// Signs in and finds the chat, but starts nothing: for a standby. Returns the ingest, if the
+    /// chat has a live stream.
+    pub(crate) fn look(&mut self, settings: &Settings) -> Result<Option<Ingest>, SessionFailure> {
+        let session = self.decode(settings)?;
+        let fingerprint = session.fingerprint();
+        if let Some(left) = self.flood_waits.left(&fingerprint, SystemTime::now()) {
+            return Err(SessionFailure::flood_wait(left, SystemTime::now()));
+        }
+        let (app, chat_id) = self.app(settings)?;
+        self.proxies = app.proxies.clone();
+        self.sign_in(app, &session, &fingerprint)?;
+        let looked = self.look_at(&chat_id);
+        looked.map_err(|error| self.failed(&error, &fingerprint))
+    }
+
+    fn look_at(&mut self, chat_id: &ChatId) -> Result<Option<Ingest>, TelegramError> {
+        let (client, chat) = self.chat(chat_id)?;
+        let live = matches!(client.group_call(&chat)?, GroupCallState::Rtmp { .. });
+        Ok(if live { Some(client.ingest(&chat)?) } else { None })
+    }
+
+    /// The connection, and the chat, which is looked up once.
+    fn chat(&mut self, chat_id: &ChatId) -> Result<(&mut TelegramClient, Chat), TelegramError> {
+        let Some(SignedInSession { client, me, .. }) = &mut self.signed_in else {
+            return Err(TelegramError::not_signed_in());
+        };
+        let chat = match &self.found_chat {
+            Some((account, known, chat)) if *account == me.id && known == chat_id => chat.clone(),
+            _ => client.chat(chat_id)?,
+        };
+        self.found_chat = Some((me.id, chat_id.clone(), chat.clone()));
+        let title = format!("{} ({})", chat.title, chat.id);
+        self.status.update(|status| status.chat = Some(title));
+        Ok((client, chat))
+    }
+
+    /// Signs out of nothing, but leaves the session to others.
+    pub(crate) fn leave(&mut self) {
+        self.sign_out();
+    }
+
     /// Signs in with `session`, unless that is signed in already and Telegram still accepts it.
     fn sign_in(
         &mut self,
@@ -207,22 +248,14 @@ impl LiveSession {
     }
 
     fn open_stream(&mut self, chat_id: &ChatId, settings: &Settings) -> Result<CallStream, OpenRefusal> {
-        let Some(SignedInSession { client, me, .. }) = &mut self.signed_in else {
-            return Err(TelegramError::not_signed_in().into());
-        };
-        let chat = match &self.found_chat {
-            Some((account, known, chat)) if *account == me.id && known == chat_id => chat.clone(),
-            _ => client.chat(chat_id)?,
-        };
-        self.found_chat = Some((me.id, chat_id.clone(), chat.clone()));
-        let title = format!("{} ({})", chat.title, chat.id);
-        self.status.update(|status| status.chat = Some(title));
+        let title = self.title.clone();
+        let (client, chat) = self.chat(chat_id)?;
         // Before the call: without the right to the key, no live stream must be announced.
         let ingest = client.ingest(&chat)?;
         let (call, viewers, how) = match client.group_call(&chat)? {
             GroupCallState::Rtmp { call, viewers, .. } => (call, Some(viewers), "joining its live stream"),
             GroupCallState::Absent => {
-                let title = self.title.as_deref().or(settings.telegram.call_title.as_deref());
+                let title = title.as_deref().or(settings.telegram.call_title.as_deref());
                 (client.create_group_call(&chat, title)?, None, "live stream started")
             }
             GroupCallState::Scheduled { call, is_rtmp: true, due } => {

@@ -1,0 +1,187 @@
+//! One host of a hot standby: a standby until it has the air, then the ordinary broadcast, from
+//! where the host before it was.
+//!
+//! A host that loses the air ends its broadcast and is a standby again, in the same process.
+
+mod prepare;
+mod session;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tgs_core::{error::CliError, exit::Code, permit::Permit, settings::HaSettings, systemd};
+use tgs_core::settings::WithoutEtcd;
+use tgs_ha::{HaConfig, HostInfo, Member, OnAirTerm};
+use tgs_playout::{command::Command, engine::Control};
+use tgs_telegram::Ingest;
+
+use self::prepare::Preparation;
+use crate::{
+    assembly::{self, BroadcastStart},
+    broadcast::Broadcast,
+    hosts_view::{HostsView, METRICS},
+    setup::send,
+    standing::Standing,
+    status_server,
+    status_source::StatusSource,
+    succession::Succession,
+    telegram::SharedTelegramStatus,
+};
+
+/// How often a standby looks whether the tool is stopped.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The control that signals reach: that of the broadcast that runs. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct SignalledControl(Arc<Mutex<Control>>);
+
+impl SignalledControl {
+    pub(crate) fn new(control: &Control) -> Self {
+        Self(Arc::new(Mutex::new(control.clone())))
+    }
+
+    pub(crate) fn get(&self) -> Control {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, control: &Control) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = control.clone();
+    }
+}
+
+/// Runs as one host until `control` is stopped, or the broadcast ends by itself.
+pub(crate) fn run(
+    start: &BroadcastStart<'_>,
+    ha: &HaSettings,
+    control: &Control,
+    signalled: &SignalledControl,
+) -> Result<Code, CliError> {
+    let member = Member::start(config(ha)).map_err(|error| CliError::new(Code::Config, error))?;
+    let member = Arc::new(member);
+    let host = Host { start, ha, control, signalled, hosts: HostsView::new(&member, &ha.host), member };
+    std::sync::LazyLock::force(&METRICS);
+    let mut last = 0;
+    loop {
+        let Some((term, ingest)) = host.stand_by(last)? else { return Ok(Code::Ok) };
+        last = term.number;
+        METRICS.takeovers.inc();
+        if let Some(code) = host.broadcast(term, ingest)? {
+            return Ok(code);
+        }
+    }
+}
+
+fn config(ha: &HaSettings) -> HaConfig {
+    HaConfig {
+        endpoints: ha.endpoints.clone(),
+        login: ha.login.clone(),
+        authority: ha.authority.clone(),
+        certificate: ha.certificate.clone(),
+        key: ha.key.clone(),
+        ttl: ha.ttl,
+        stays: ha.without_etcd == WithoutEtcd::Stay,
+        info: HostInfo {
+            host: ha.host.clone(),
+            priority: ha.priority,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..HostInfo::default()
+        },
+    }
+}
+
+/// This host.
+struct Host<'a> {
+    start: &'a BroadcastStart<'a>,
+    ha: &'a HaSettings,
+    /// The tool's own: stopping it ends everything.
+    control: &'a Control,
+    signalled: &'a SignalledControl,
+    hosts: HostsView,
+    member: Arc<Member>,
+}
+
+impl Host<'_> {
+    /// Is a standby until this host has the air. `None` if the tool was stopped.
+    fn stand_by(&self, last: u64) -> Result<Option<(OnAirTerm, Option<Ingest>)>, CliError> {
+        let (start, settings) = (self.start, self.start.settings);
+        let stopped = self.control.stopped();
+        // No engine runs with it.
+        let control = Control::under(Permit::always(), &stopped);
+        self.signalled.set(&control);
+        let status = SharedTelegramStatus::default();
+        let shown = StatusSource {
+            control: control.clone(),
+            telegram: start.into_telegram().then(|| status.clone()),
+            standing: Standing::open(None, settings.pause_max, &control),
+            warnings: settings.warnings.clone(),
+            hosts: Some(self.hosts.clone()),
+        };
+        let idle = Broadcast::idle(start.cli, settings, &control);
+        let _pages = status_server::open(settings, start.cli.fixed_port, &shown);
+        let _socket = assembly::serve_control(settings, assembly::idle_answers(start, shown, &idle));
+        systemd::ready();
+        let preparation = Preparation::start(start, &self.member, &control, status);
+        let taken = loop {
+            if stopped.is_cancelled() {
+                break None;
+            }
+            if self.member.has_ended() {
+                return Err(CliError::failure("take part in the hot standby: its thread has died"));
+            }
+            if let Some(term) = self.member.next_term(last, LOOK) {
+                break Some(term);
+            }
+        };
+        send(&control, Command::Stop);
+        Ok(taken.map(|term| (term, preparation.end())))
+    }
+
+    /// Broadcasts until this host has lost the air or handed it over (`None`), or the broadcast is
+    /// over.
+    fn broadcast(&self, term: OnAirTerm, ingest: Option<Ingest>) -> Result<Option<Code>, CliError> {
+        let settings = self.start.settings;
+        let mut ingest = ingest;
+        loop {
+            let control = Control::under(term.permit.clone(), &self.control.stopped());
+            self.signalled.set(&control);
+            let succession = Succession::begin(
+                &self.member,
+                term.clone(),
+                &self.ha.host,
+                &settings.state_dir,
+                ingest.take(),
+                &self.hosts,
+            );
+            let succession = Arc::new(succession);
+            succession.end_with_permit(&control).map_err(|error| {
+                CliError::from(anyhow::Error::new(error).context("start the thread that watches the permit"))
+            })?;
+            succession.start_recording(&control);
+            let ended = assembly::run(self.start, &control, Some(&succession));
+            send(&control, Command::Stop);
+            // Where the successor continues.
+            succession.record();
+            if !succession.is_on_air() && !self.control.stopped().is_cancelled() {
+                if let Err(error) = ended {
+                    let _ = error.log();
+                }
+                return Ok(None);
+            }
+            if !succession.is_handing_over() {
+                return ended.map(Some);
+            }
+            match self.member.hand_over() {
+                Ok(host) => {
+                    log::info!("the host {host} publishes now");
+                    return Ok(None);
+                }
+                Err(error) => log::warn!("the air is not handed over: {error}"),
+            }
+            if !succession.is_on_air() {
+                return Ok(None);
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! How one host continues what another was doing: the record of the host on air, from and to the
+//! files of `STATE_DIR`.
+//!
+//! Paths in it are those of the other host: both have the same list in the same place.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use tgs_core::{files, supervise::keep_running};
+use tgs_ha::{Member, OnAirTerm, Record};
+use tgs_playout::{command::Command, engine::Control};
+use tgs_telegram::Ingest;
+
+use crate::{hosts_view::HostsView, position::Position};
+
+/// How often the record is brought up to date.
+const EVERY: Duration = Duration::from_millis(400);
+
+/// The largest file that is read.
+const LARGEST: u64 = 1 << 20;
+
+/// The files that go along whole, by the part of the record.
+const STANDING: &str = "control.json";
+const QUEUE: &str = "queue.json";
+
+/// Where the broadcast is in its list, as the position's thread says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PositionFeed(Arc<Mutex<FedPosition>>);
+
+#[derive(Debug, Default)]
+enum FedPosition {
+    /// Nothing has been published in this term: the record's position holds.
+    #[default]
+    Unknown,
+    At(Position),
+    /// The list is over: the next run starts at its beginning.
+    Beginning,
+}
+
+impl PositionFeed {
+    pub(crate) fn set(&self, position: Position) {
+        *self.lock() = FedPosition::At(position);
+    }
+
+    pub(crate) fn clear(&self) {
+        *self.lock() = FedPosition::Beginning;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FedPosition> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The term on air of one host.
+#[derive(Debug)]
+pub(crate) struct Succession {
+    member: Arc<Member>,
+    term: OnAirTerm,
+    host: String,
+    state_dir: PathBuf,
+    pub(crate) feed: PositionFeed,
+    /// The ingest that the standby has learned from Telegram.
+    pub(crate) ingest: Option<Ingest>,
+    hosts: HostsView,
+    hand_over: Arc<AtomicBool>,
+}
+
+impl Succession {
+    /// A term that begins. Brings the files of `state_dir` up to date with the record.
+    pub(crate) fn begin(
+        member: &Arc<Member>,
+        term: OnAirTerm,
+        host: &str,
+        state_dir: &Path,
+        ingest: Option<Ingest>,
+        hosts: &HostsView,
+    ) -> Self {
+        let succession = Self {
+            member: member.clone(),
+            term,
+            host: host.to_owned(),
+            state_dir: state_dir.to_owned(),
+            feed: PositionFeed::default(),
+            ingest,
+            hosts: hosts.clone(),
+            hand_over: Arc::default(),
+        };
+        if let Some(record) = succession.foreign() {
+            for (name, part, mode) in [(STANDING, &record.standing, 0o640), (QUEUE, &record.queue, 0o600)] {
+                if let Err(error) = restore(&state_dir.join(name), part.as_ref(), mode) {
+                    log::warn!("failed to write {name} as the host {} had it: {error}", record.host);
+                }
+            }
+        }
+        succession
+    }
+
+    /// The record, if another host wrote it: the files of this host are older then.
+    fn foreign(&self) -> Option<&Record> {
+        self.term.record.as_ref().filter(|record| !record.host.is_empty() && record.host != self.host)
+    }
+
+    /// Where the list continues: `None` where this host's own file says so, `Some(None)` at its
+    /// beginning.
+    pub(crate) fn position(&self) -> Option<Option<Position>> {
+        let record = self.foreign()?;
+        let Some(position) = record.position.clone() else { return Some(None) };
+        match serde_json::from_value(position) {
+            Ok(position) => Some(Some(position)),
+            Err(error) => {
+                log::warn!("the position of the host {} cannot be read: {error}", record.host);
+                None
+            }
+        }
+    }
+
+    /// What the status shows of the hosts.
+    pub(crate) fn hosts(&self) -> HostsView {
+        self.hosts.clone()
+    }
+
+    /// A switch by which an operator asks for the hand-over; the broadcast is to be stopped then.
+    pub(crate) fn hand_over(&self) -> &Arc<AtomicBool> {
+        &self.hand_over
+    }
+
+    /// Whether the air is to be handed over.
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.hand_over.load(Ordering::SeqCst)
+    }
+
+    /// Keeps the record up to date until `control` is stopped.
+    pub(crate) fn start_recording(self: &Arc<Self>, control: &Control) {
+        let (succession, stopped) = (self.clone(), control.stopped());
+        let run = move || {
+            keep_running(
+                "ha-record",
+                |delay| stopped.wait(delay),
+                || {
+                    while !stopped.wait(EVERY) {
+                        succession.record();
+                    }
+                },
+            );
+        };
+        if let Err(error) = thread::Builder::new().name("ha-record".into()).spawn(run) {
+            log::error!("the position is not written to etcd: failed to start a thread: {error}");
+        }
+    }
+
+    /// Stops the broadcast of `control` when the permit has ended.
+    pub(crate) fn end_with_permit(&self, control: &Control) -> io::Result<()> {
+        let (permit, control) = (self.term.permit.clone(), control.clone());
+        let stopped = control.stopped();
+        let run = move || {
+            while permit.is_valid() {
+                if stopped.wait(Duration::from_millis(50)) {
+                    return;
+                }
+            }
+            let _ = control.send(Command::Stop);
+        };
+        thread::Builder::new().name("ha-term".into()).spawn(run).map(drop)
+    }
+
+    /// Whether this host may still publish.
+    pub(crate) fn is_on_air(&self) -> bool {
+        self.term.permit.is_valid()
+    }
+
+    /// Brings the record up to date.
+    pub(crate) fn record(&self) {
+        let before = self.term.record.as_ref().and_then(|record| record.position.clone());
+        let position = match &*self.feed.lock() {
+            FedPosition::Unknown => before,
+            FedPosition::At(position) => serde_json::to_value(position).ok(),
+            FedPosition::Beginning => None,
+        };
+        self.member.set_record(Record {
+            position,
+            standing: part(&self.state_dir.join(STANDING)),
+            queue: part(&self.state_dir.join(QUEUE)),
+            ..Record::default()
+        });
+    }
+}
+
+/// A file as a part of the record; `None` if there is no such file.
+fn part(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&files::read_regular(path, LARGEST).ok()?).ok()
+}
+
+fn restore(path: &Path, part: Option<&Value>, mode: u32) -> io::Result<()> {
+    match part.filter(|part| !part.is_null()) {
+        Some(part) => files::replace(path, &serde_json::to_vec(part)?, mode),
+        None => match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+    }
+}

@@ -1,0 +1,172 @@
+//! The hot standby with one etcd and two hosts on one machine: one publishes, the other continues
+//! where it was. Faults of the network and of etcd are the cluster test's.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::{path::Path, time::Duration};
+
+use rustix::process::Signal;
+use tgs_control::{
+    BroadcastStatus, ControlClient, HostRole, OnAir,
+    method::{Call, NoParams},
+};
+use tgs_e2e::{
+    broadcast::{Broadcast, Launch},
+    clips::noisy,
+    etcd::Etcd,
+    ingest::{Ingest, Record},
+};
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// Two hosts of one broadcast.
+struct Pair {
+    etcd: Etcd,
+    ingest: Ingest,
+    dirs: [TempDir; 2],
+}
+
+impl Pair {
+    fn new() -> Self {
+        let dir = || tempfile::tempdir().unwrap();
+        Self { etcd: Etcd::start().unwrap(), ingest: Ingest::start().unwrap(), dirs: [dir(), dir()] }
+    }
+
+    /// Starts one host; the first has the higher priority.
+    fn start(&self, host: usize) -> Broadcast {
+        let film = noisy("hot-standby", 60_000).path().unwrap();
+        Launch::to(self.ingest.url("key"))
+            .unwrap()
+            .keeping(self.dirs[host].path())
+            .play([film])
+            .set("HA_ENDPOINTS", self.etcd.url())
+            .set("HA_KEY", "/tgs/test")
+            .set("HA_TTL", "3s")
+            .set("HA_HOST", ["left", "right"][host])
+            .set("HA_PRIORITY", ["2", "1"][host])
+            .start()
+            .unwrap()
+    }
+
+    /// Starts both, and waits until the first publishes and the second is ready.
+    fn start_both(&self) -> [Broadcast; 2] {
+        let left = self.start(0);
+        until_media(&self.ingest, 1, 3000);
+        let right = self.start(1);
+        left.until("a standby that is ready", LIMIT, || {
+            let hosts = left.status().ok()?.hosts?;
+            hosts.hosts.iter().find(|host| host.host == "right" && host.ready).cloned()
+        })
+        .unwrap();
+        [left, right]
+    }
+}
+
+fn control(broadcast: &Broadcast, dir: &Path) -> ControlClient {
+    let socket = dir.join("state/control.sock");
+    broadcast.until("the socket", LIMIT, || ControlClient::connect(&socket, "test").ok()).unwrap()
+}
+
+/// Waits until connection number `count` has brought so many ms of media.
+fn until_media(ingest: &Ingest, count: usize, millis: u32) {
+    let newest = |record: &Record| record.media().last().map_or(0, |media| media.received.timestamp);
+    let enough = |records: &[Record]| records.len() >= count && newest(&records[count - 1]) >= millis;
+    ingest.wait("media", LIMIT, enough).unwrap();
+}
+
+/// The place in the item on air, in seconds.
+fn offset(broadcast: &Broadcast) -> f64 {
+    match broadcast.status().unwrap().engine.on_air {
+        OnAir::Item(item) => item.offset_seconds,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Where the log says that a broadcast continues, in whole seconds.
+fn resumed_at(broadcast: &Broadcast) -> f64 {
+    let line = broadcast.wait_log(&["resuming", " at "], LIMIT).unwrap().text;
+    let (_, at) = line.rsplit_once(" at ").unwrap();
+    at.trim_end_matches(" s").parse().unwrap()
+}
+
+#[test]
+fn the_standby_continues_where_a_killed_host_was() {
+    let pair = Pair::new();
+    let [left, right] = pair.start_both();
+    let (code, page) = right.get("/healthz").unwrap();
+    assert_eq!((code, page.trim()), (200, "standby"));
+    let hosts = right.status().unwrap().hosts.unwrap();
+    assert_eq!((hosts.role, hosts.active.as_deref()), (HostRole::Standby, Some("left")));
+    assert_eq!(left.metric("tgs_ha_active").unwrap(), 1.0);
+
+    // A command to a standby is refused, and names the host on air.
+    let mut client = control(&right, pair.dirs[1].path());
+    let error = client.call(&Call::Next(NoParams {})).unwrap_err().to_string();
+    assert!(error.contains("this host is the standby of left"), "{error}");
+    let status: BroadcastStatus = client.get(&Call::Status(NoParams {})).unwrap();
+    assert!(status.status.is_standby());
+    let mut client = control(&left, pair.dirs[0].path());
+    client.call(&Call::TitleSet(tgs_control::method::TitleParams { text: "Night".into() })).unwrap();
+    until_media(&pair.ingest, 1, 9000);
+
+    let was = offset(&left);
+    left.signal(Signal::KILL).unwrap();
+    until_media(&pair.ingest, 2, 1000);
+    let records = pair.ingest.records();
+    let last = records[0].media().last().unwrap().arrived;
+    let first = records[1].media().next().unwrap().arrived;
+    println!("{:.2} s without media", (first - last).as_secs_f64());
+    let resumed = resumed_at(&right);
+    assert!((was - resumed).abs() <= 3.0, "was at {was}, continues at {resumed}");
+    right.wait_metric("tgs_ha_takeovers_total", 1.0, LIMIT).unwrap();
+    assert_eq!(right.status().unwrap().engine.title.as_deref(), Some("Night"));
+
+    // The host that was killed comes back as the standby, although its priority is higher.
+    let left = pair.start(0);
+    left.until("the standby of right", LIMIT, || {
+        left.status().ok()?.hosts.filter(|hosts| hosts.active.as_deref() == Some("right"))
+    })
+    .unwrap();
+    assert_eq!(pair.ingest.records().len(), 2);
+}
+
+#[test]
+fn a_stopped_host_is_fenced_and_a_host_without_etcd_stops() {
+    let pair = Pair::new();
+    let [left, right] = pair.start_both();
+    left.signal(Signal::STOP).unwrap();
+    until_media(&pair.ingest, 2, 1000);
+    let taken = pair.ingest.records()[1].began;
+    left.signal(Signal::CONT).unwrap();
+    left.until("the standby of right", LIMIT, || {
+        left.status().ok()?.hosts.filter(|hosts| hosts.active.as_deref() == Some("right"))
+    })
+    .unwrap();
+    let late = pair.ingest.records()[0].media().filter(|media| media.arrived > taken).count();
+    assert!(late <= 2, "{late} messages after the take-over");
+
+    // Without etcd the host on air stops before its lease can have run out; then it is there again.
+    pair.etcd.signal(Signal::STOP).unwrap();
+    pair.ingest.wait_ended(LIMIT).unwrap();
+    let count = pair.ingest.records().len();
+    right.wait_log(&["etcd does not answer"], LIMIT).unwrap();
+    pair.etcd.signal(Signal::CONT).unwrap();
+    until_media(&pair.ingest, count + 1, 1000);
+}
+
+#[test]
+fn a_host_that_ends_hands_over() {
+    let pair = Pair::new();
+    let [mut left, right] = pair.start_both();
+    let was = offset(&left);
+    left.stop().unwrap();
+    until_media(&pair.ingest, 2, 1000);
+    let records = pair.ingest.records();
+    let last = records[0].media().last().unwrap().arrived;
+    let first = records[1].media().next().unwrap().arrived;
+    println!("{:.2} s without media at a planned hand-over", (first - last).as_secs_f64());
+    let resumed = resumed_at(&right);
+    assert!((was - resumed).abs() <= 3.0, "was at {was}, continues at {resumed}");
+    assert!((first - last) < Duration::from_secs(3), "the lease has run out instead");
+}
