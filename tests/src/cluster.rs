@@ -14,6 +14,7 @@ mod tests;
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -21,6 +22,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+use tgs_testdc::{TestDc, World};
 
 use self::network::Network;
 pub use self::{
@@ -53,6 +55,7 @@ pub struct Cluster {
     pub etcds: Vec<Etcd>,
     /// What the ingest has recorded.
     pub publications: Publications,
+    telegram: Option<TestDc>,
     network: Network,
     dir: TempDir,
 }
@@ -66,24 +69,39 @@ impl Cluster {
         let dir = tempfile::Builder::new().prefix("tgs-cluster-").tempdir()?;
         let etcds = (0..Node::ETCDS).map(|number| Etcd::start(&network, number, logs));
         let etcds = etcds.collect::<Result<_>>()?;
-        let cluster = Self { hosts: Vec::new(), etcds, publications, network, dir };
+        let cluster = Self { hosts: Vec::new(), etcds, publications, telegram: None, network, dir };
         cluster.until("a leader of etcd", STARTS_WITHIN, || cluster.leader())?;
         Ok(cluster)
     }
 
     /// Starts both hosts, one after the other, and waits until the first publishes and the second
     /// is ready.
-    pub fn add_hosts(&mut self, tool: &Path, ttl: Duration, logs: &Path) -> Result<()> {
+    pub fn add_hosts(&mut self, tool: &Path, plan: &Plan) -> Result<()> {
         let list = self.list()?;
+        if plan.through_telegram {
+            let anywhere = SocketAddr::from((Node::Ingest.address(), 0));
+            let dc = TestDc::start_at(World::example(), [anywhere; 2])?;
+            dc.set_ingest(&self.publications.server());
+            self.telegram = Some(dc);
+        }
         for number in 0..2 {
-            let settings = [
-                ("HA_ENDPOINTS".to_owned(), endpoints()),
-                ("HA_KEY".to_owned(), "/tgs/cluster".to_owned()),
-                ("HA_TTL".to_owned(), format!("{}s", ttl.as_secs())),
+            let mut settings = vec![
+                ("PLAYLIST", list.display().to_string()),
+                ("HA_ENDPOINTS", endpoints()),
+                ("HA_KEY", "/tgs/cluster".to_owned()),
+                ("HA_TTL", format!("{}s", plan.ttl.as_secs())),
             ];
-            let args = ["--output", &self.publications.url(), "--playlist", &list.display().to_string()];
-            let args = args.map(str::to_owned);
-            let mut host = Host::new(&self.network, number, tool, (&settings, &args), logs)?;
+            match &self.telegram {
+                None => settings.push(("OUTPUT_URL", self.publications.url())),
+                // Each host has a session of its own.
+                Some(dc) => settings.extend([
+                    ("API_ID", dc.api_id().to_string()),
+                    ("API_HASH", dc.api_hash()),
+                    ("SESSION_STRING", dc.new_session(World::ALICE, 2).telethon_string()),
+                    ("CHAT_ID", format!("-100{}", World::CHANNEL)),
+                ]),
+            }
+            let mut host = Host::new(&self.network, number, tool, &settings, &plan.logs)?;
             host.run()?;
             self.hosts.push(host);
             self.until("media at the ingest", STARTS_WITHIN, || self.publications.active())?;
@@ -117,7 +135,9 @@ impl Cluster {
         self.until("a standby", STARTS_WITHIN, || {
             let standby = &self.hosts[1 - self.publications.active()?];
             let (code, page) = standby.page(&self.network, "/healthz").ok()?;
-            (code == 200 && page.contains("standby")).then_some(())
+            let hosts = standby.status(&self.network).ok()?.hosts?;
+            let is_ready = hosts.hosts.iter().any(|host| host.host == standby.name() && host.ready);
+            (code == 200 && page.trim() == "standby" && is_ready && hosts.problem.is_none()).then_some(())
         })?;
         Ok(began.elapsed())
     }

@@ -10,9 +10,10 @@ use tgs_e2e::{
 /// The shortest that is allowed.
 const TTL: Duration = Duration::from_secs(3);
 
-fn survives(faults: &[Fault], seed: u64) {
+fn survives(faults: &[Fault], seed: u64, through_telegram: bool) {
     let logs = tempfile::tempdir().unwrap();
-    let plan = Plan { ttl: TTL, faults: faults.to_vec(), seed, logs: logs.path().to_owned() };
+    let logs_to = logs.path().to_owned();
+    let plan = Plan { ttl: TTL, faults: faults.to_vec(), seed, through_telegram, logs: logs_to };
     let found = run(tgs_stream(), &plan, |row| {
         println!("{row}");
         true
@@ -25,12 +26,17 @@ fn survives(faults: &[Fault], seed: u64) {
 
 #[test]
 fn dead_and_stopped_hosts_are_replaced() {
-    use Fault::{KillActive, KillActiveAndLeader, KillStandby, StopActive};
-    survives(&[KillActive, StopActive, KillStandby, KillActiveAndLeader], 1);
+    use Fault::{HandOver, KillActive, KillActiveAndLeader, StopActive};
+    survives(&[KillActive, StopActive, KillActiveAndLeader, HandOver], 1, false);
 }
 
 #[test]
 fn hosts_and_etcd_that_are_cut_off_never_make_two_publishers() {
     use Fault::{CutActive, CutBoth, Deaf, LoseQuorum};
-    survives(&[CutActive, CutBoth, Deaf, LoseQuorum], 2);
+    survives(&[CutActive, CutBoth, Deaf, LoseQuorum], 2, false);
+}
+
+#[test]
+fn a_host_that_is_cut_off_in_telegram_is_replaced_with_another_session() {
+    survives(&[Fault::CutActive], 3, true);
 }

@@ -91,6 +91,8 @@ impl Etcd {
         command.args(["--listen-peer-urls", &own, "--initial-advertise-peer-urls", &own]);
         command.args(["--initial-cluster", &peers.join(","), "--initial-cluster-state", "new"]);
         command.args(["--heartbeat-interval", "100", "--election-timeout", "1000", "--logger", "zap"]);
+        // Without it, each second's record of the position stays for ever.
+        command.args(["--auto-compaction-mode", "periodic", "--auto-compaction-retention", "1m"]);
         // Two processors are shared by three nodes, two broadcasts and what else runs.
         command.env("GOMAXPROCS", "2");
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

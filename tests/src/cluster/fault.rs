@@ -37,6 +37,8 @@ pub enum Fault {
     LoseQuorum,
     /// The host that does not publish is killed.
     KillStandby,
+    /// No fault: the active host ends in order, and hands over.
+    HandOver,
 }
 
 /// When a fault ends.
@@ -72,7 +74,7 @@ pub(super) struct Begun {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::KillActive,
         Self::StopActive,
         Self::CutActive,
@@ -86,6 +88,7 @@ impl Fault {
         Self::KillActiveAndLeader,
         Self::LoseQuorum,
         Self::KillStandby,
+        Self::HandOver,
     ];
 
     /// The name in tables.
@@ -105,6 +108,7 @@ impl Fault {
             Self::KillActiveAndLeader => "active host and etcd's leader killed",
             Self::LoseQuorum => "two etcd killed",
             Self::KillStandby => "standby killed",
+            Self::HandOver => "planned hand-over",
         }
     }
 
@@ -168,6 +172,10 @@ impl Fault {
             Self::KillStandby => {
                 cluster.hosts[1 - number].kill();
                 (until, limit) = (Until::Time(Duration::from_secs(1)), Limit::Unnoticed);
+            }
+            Self::HandOver => {
+                cluster.hosts[number].stop()?;
+                (until, limit) = (Until::Media(Duration::ZERO), Limit::Unnoticed);
             }
         }
         Ok(Begun { words, until, limit })

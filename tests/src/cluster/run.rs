@@ -27,23 +27,29 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     /// What else is drawn: the nodes, the lengths, the moments.
     pub seed: u64,
+    /// Through a Telegram of the test's own, with a session for each host; otherwise to an
+    /// OUTPUT_URL.
+    pub through_telegram: bool,
     /// Where the logs go.
     pub logs: PathBuf,
 }
 
 impl Plan {
-    /// So many faults, each kind about as often, in any order.
+    /// So many faults, each kind about as often, in any order, and a tenth as many planned
+    /// hand-overs.
     #[must_use]
     pub fn drawn(count: usize, ttl: Duration, seed: u64, logs: &Path) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut faults = Vec::new();
         while faults.len() < count {
-            let mut all = Fault::ALL;
+            let mut all = Fault::ALL.to_vec();
+            all.retain(|fault| *fault != Fault::HandOver);
             rng.shuffle(&mut all);
             faults.extend(all);
         }
         faults.truncate(count);
-        Self { ttl, faults, seed, logs: logs.to_owned() }
+        faults.extend(std::iter::repeat_n(Fault::HandOver, count / 10));
+        Self { ttl, faults, seed, through_telegram: false, logs: logs.to_owned() }
     }
 }
 
@@ -51,7 +57,7 @@ impl Plan {
 /// the run. Call it on a thread of its own: it stays in the network of the cluster.
 pub fn run(tool: &Path, plan: &Plan, mut go_on: impl FnMut(&Row) -> bool) -> Result<Found> {
     let mut cluster = Cluster::new(&plan.logs)?;
-    cluster.add_hosts(tool, plan.ttl, &plan.logs)?;
+    cluster.add_hosts(tool, plan)?;
     let mut rng = Rng::with_seed(plan.seed);
     let mut found = Found::default();
     for &fault in &plan.faults {

@@ -84,7 +84,7 @@ fn faults_do_what_they_say() {
     cluster.repair().unwrap();
 
     // A wall clock of its own, and the clock of everybody.
-    let host = Host::new(&cluster.network, 0, Path::new("date"), (&[], &[]), logs.path()).unwrap();
+    let host = Host::new(&cluster.network, 0, Path::new("date"), &[], logs.path()).unwrap();
     host.step_clock(5000).unwrap();
     let mut date = Command::new("date");
     date.arg("+%s").env("LD_PRELOAD", host::faketime().unwrap());
