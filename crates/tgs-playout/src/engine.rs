@@ -31,9 +31,10 @@ use std::{
     path::Path,
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
+use tgs_core::cancel::Cancel;
 use tgs_rtmp::flv::Tag;
 
 pub use self::{
@@ -55,7 +56,7 @@ use crate::{
     ffmpeg::EncodeSetup,
     filler::Filler,
     item::{Item, NextItem, Programme},
-    lane::Lanes,
+    lane::{Lanes, OpenLane},
     loudness::LoudnessMeter,
     main_output::{MainOutput, ThreadedPublisher},
     on_air::OnAirTracker,
@@ -94,13 +95,14 @@ fn broadcast(
     let started = Instant::now();
     let cancel = control.cancel.clone();
     control.notes.clear();
+    control.leaving.begin_run();
     // An error during a stop is a consequence of the stop.
     let stopped = |error| if cancel.is_cancelled() { EngineError::Stopped } else { error };
     let ffprobe = config.ffprobe.clone();
     let version = check_tools(&config.ffmpeg, &ffprobe, &cancel).map_err(stopped)?;
     let read_ahead =
         Arc::new(ReadAhead::new(config.profile.fps, config.read_ahead, control.status.standing()));
-    let setup = set_up(&config, &version, &cancel).map_err(stopped)?;
+    let setup = set_up(&config, &version, &cancel, !control.held.is_held()).map_err(stopped)?;
     let cache = Arc::new(Cache::open(&config.cache_dir, config.cache_limit, &setup, &version));
     let meter = meter(&setup, &config.cache_dir);
     let shared = EngineContext {
@@ -136,25 +138,23 @@ fn broadcast(
     cache::forget_fillers(&config.cache_dir);
     let encode = EncodeThread::new(setup, shared, config.passthrough);
     let is_file = matches!(config.output, Output::File(_));
-    let metadata = file::metadata_tag(&config.profile);
-    let publisher = Publisher::new(
-        config.output,
-        config.profile,
-        config.first_timestamp,
-        cancel.clone(),
-        control.permit.clone(),
-    );
-    let supervision = supervision(control, metadata, &publisher, started);
-    let main = main_output(publisher, control)?;
-    let playout = Playout::new(
-        LaneSwitch::new(read_ahead, lanes.clone()),
-        Timeline::new(&config.profile, filler.silence()),
-        filler,
-        main,
-        supervision,
-        !is_file || config.realtime,
-    );
-    let ended = run_threads(encode, preparer, ahead, playout, &cache, &lanes, control);
+    let (timeline, of_list) = (Timeline::new(&config.profile, filler.silence()), lanes.clone());
+    let play = move || -> Result<Playout, EngineError> {
+        let started = await_release(control, &read_ahead, &of_list).unwrap_or(started);
+        let metadata = file::metadata_tag(&config.profile);
+        let publisher = Publisher::new(
+            config.output,
+            config.profile,
+            config.first_timestamp,
+            cancel,
+            control.permit.clone(),
+        );
+        let supervision = supervision(control, metadata, &publisher, started);
+        let main = main_output(publisher, control)?;
+        let switch = LaneSwitch::new(read_ahead, of_list);
+        Ok(Playout::new(switch, timeline, filler, main, supervision, !is_file || config.realtime))
+    };
+    let ended = run_threads(encode, preparer, ahead, play, &cache, &lanes, control);
     lanes.end_all(Duration::from_secs(1));
     ended
 }
@@ -167,7 +167,7 @@ pub fn prepare_ahead(
     cancel: &Cancel,
 ) -> Result<(), EngineError> {
     let version = check_tools(&config.ffmpeg, &config.ffprobe, cancel)?;
-    let setup = set_up(config, &version, cancel)?;
+    let setup = set_up(config, &version, cancel, true)?;
     let own = config.filler.as_deref();
     let filler = Filler::prepare(&setup, &version, &config.ffprobe, own, &config.cache_dir, cancel);
     filler.map_err(|error| if cancel.is_cancelled() { EngineError::Stopped } else { error.into() })?;
@@ -195,6 +195,21 @@ pub fn prepare_ahead(
     Ok(())
 }
 
+/// Waits while the start is held; until then nothing is connected or sent. Returns the time of the
+/// release, if it was held.
+fn await_release(control: &Control, read_ahead: &ReadAhead, lanes: &Lanes) -> Option<Instant> {
+    if !control.held.is_held() {
+        return None;
+    }
+    // A live source follows its live edge meanwhile.
+    read_ahead.set_at_live_edge(true);
+    let due = |lane: &OpenLane| lane.is_startable() || !lane.starts_by(SystemTime::now());
+    let is_ready = |held| read_ahead.is_ready_to_begin(held) && lanes.all().iter().all(|lane| due(lane));
+    control.held.wait(&control.cancel, is_ready);
+    read_ahead.set_at_live_edge(false);
+    Some(Instant::now())
+}
+
 /// The meter of a broadcast that levels its items.
 fn meter(setup: &EncodeSetup, cache_dir: &Path) -> Option<Arc<LoudnessMeter>> {
     let EncodeSetup { ffmpeg, profile, processing, image_duration, .. } = setup;
@@ -214,6 +229,7 @@ fn main_output(publisher: Publisher, control: &Control) -> Result<MainOutput, En
 fn supervision(control: &Control, metadata: Tag, publisher: &Publisher, started: Instant) -> Supervision {
     Supervision {
         cancel: control.cancel.clone(),
+        leaving: control.leaving.clone(),
         shared_status: control.status.clone(),
         monitors: control.monitors.begin_run(metadata),
         outputs: control.outputs.begin_run(),
@@ -228,7 +244,7 @@ fn run_threads(
     encode: EncodeThread,
     preparer: PrepareHandle,
     ahead: Option<CachePrefetcher>,
-    mut playout: Playout,
+    play: impl FnOnce() -> Result<Playout, EngineError>,
     cache: &Cache,
     lanes: &Lanes,
     control: &Control,
@@ -242,8 +258,9 @@ fn run_threads(
             .spawn_scoped(threads, move || (control.guard("encode", || encode.run(&preparer)), preparer))
             .map_err(failed("encode"))?;
         let ahead = ahead.and_then(CachePrefetcher::start);
-        let played = control.guard("playout", || playout.run());
+        let played: Option<Result<u64, EngineError>> = control.guard("playout", || Ok(play()?.run()?));
         let end = match (cancel.is_cancelled(), control.is_ending()) {
+            _ if control.leaving.has_left() => RunEnd::Left,
             (true, _) => RunEnd::Stopped,
             (false, true) if lanes.on_air().is_some() => RunEnd::AfterLane,
             (false, true) => RunEnd::AfterCurrent,

@@ -230,6 +230,14 @@ impl OpenLane {
         self.start == LaneStart::Now || self.at_once.load(Ordering::Relaxed)
     }
 
+    /// Whether its time has come by `now`.
+    pub(crate) fn starts_by(&self, now: SystemTime) -> bool {
+        match self.start {
+            LaneStart::At(at) | LaneStart::AfterItem(at) => self.starts_at_once() || at <= now,
+            LaneStart::Now => true,
+        }
+    }
+
     /// The time of a hard start, for its first item.
     pub(crate) fn take_planned(&self) -> Option<SystemTime> {
         let again = self.shown.swap(true, Ordering::Relaxed);

@@ -17,6 +17,7 @@ pub mod events;
 mod faults;
 pub mod ffmpeg;
 pub mod filler;
+pub mod handover;
 pub mod item;
 mod item_notes;
 pub mod lane;

@@ -25,6 +25,7 @@ use tgs_rtmp::flv::{Kind, Tag};
 use crate::{
     clock::Clock,
     filler::Filler,
+    handover::Leaving,
     main_output::{Attempts, MainOutput},
     monitor::MonitorFeed,
     on_air::OnAirTracker,
@@ -39,6 +40,7 @@ mod bridge;
 mod connection;
 mod lane_switch;
 mod lanes;
+mod leave;
 mod report;
 
 pub(crate) use self::lane_switch::LaneSwitch;
@@ -55,6 +57,9 @@ pub(crate) const TOGETHER: Duration = Duration::from_millis(40);
 /// back-off (30 s).
 const LONGEST_TURN: Duration = Duration::from_mins(2);
 
+/// Why the items of a broadcast end that leaves the air for another engine.
+const HANDED_OVER: &str = "handed over to another process";
+
 /// The playout thread's state.
 #[derive(Debug)]
 pub(crate) struct Playout {
@@ -67,6 +72,7 @@ pub(crate) struct Playout {
     tracker: OnAirTracker,
     clock: Arc<dyn Clock>,
     cancel: Cancel,
+    leaving: Leaving,
     shared_status: SharedStatus,
     heartbeat: Heartbeat,
     /// Whether sending is paced; a file is written as fast as the item is encoded.
@@ -102,6 +108,8 @@ pub(crate) struct Playout {
 pub(crate) struct Supervision {
     /// Stops the broadcast.
     pub(crate) cancel: Cancel,
+    /// Asks the broadcast to leave the air.
+    pub(crate) leaving: Leaving,
     /// Receives the snapshot.
     pub(crate) shared_status: SharedStatus,
     /// Receives what is sent.
@@ -143,7 +151,7 @@ impl Playout {
         supervision: Supervision,
         paced: bool,
     ) -> Self {
-        let Supervision { cancel, shared_status, monitors, outputs, tracker, watchdog, started } =
+        let Supervision { cancel, leaving, shared_status, monitors, outputs, tracker, watchdog, started } =
             supervision;
         let heartbeat = watchdog.watch("playout", LONGEST_TURN);
         let main = main.into();
@@ -157,6 +165,7 @@ impl Playout {
             outputs,
             tracker,
             cancel,
+            leaving,
             shared_status,
             heartbeat,
             paced,
@@ -185,11 +194,13 @@ impl Playout {
         self.report(true);
         self.monitors.flush(|| self.main.current_group());
         self.tracker.stopped(match &ended {
+            Ok(()) if self.leaving.is_leaving() => Some(HANDED_OVER.to_owned()),
             Ok(()) => None,
             Err(PlayoutEnd::Cancelled) => Some("stopped".to_owned()),
             Err(PlayoutEnd::Failed(error)) => Some(error.to_string()),
         });
         self.main.goodbye();
+        self.leaving.note_closed();
         METRICS.on_air.set(0);
         self.shared_status.show(|status| status.on_air = OnAir::Stopped);
         match ended {
@@ -220,7 +231,11 @@ impl Playout {
             if self.cancel.is_cancelled() {
                 return Err(PlayoutEnd::Cancelled);
             }
+            if self.leaves_without_item() {
+                return Ok(None);
+            }
             match self.take() {
+                Polled::Event(piece) if self.leaves_before(&piece) => return Ok(None),
                 Polled::Event(piece) => self.accept(piece),
                 Polled::Ended if self.is_over() => return Ok(None),
                 Polled::Ended if !self.holds_with_filler() => {}

@@ -15,6 +15,7 @@ mod buffer;
 mod cut;
 mod discard;
 mod event;
+mod leave;
 mod sent_part;
 mod sequence;
 mod take;

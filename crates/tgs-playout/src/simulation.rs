@@ -28,6 +28,7 @@ pub use self::{format::LengthOf, world::Stage};
 use crate::{
     events::Events,
     filler::Filler,
+    handover::Leaving,
     item::Programme,
     item_notes::ItemNotes,
     lane::Lanes,
@@ -104,6 +105,7 @@ pub fn simulate(simulation: Simulation) -> Vec<BroadcastEvent> {
     let metadata = Tag { kind: Kind::Script, timestamp: 0, body: [0].into() };
     let supervision = Supervision {
         cancel,
+        leaving: Leaving::default(),
         shared_status,
         monitors: Monitors::default().begin_run(metadata),
         outputs: Outputs::default().begin_run(),

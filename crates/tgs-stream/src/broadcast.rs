@@ -289,7 +289,7 @@ impl PositionSaver {
     fn save_end(&self, end: Option<RunEnd>) {
         // What was published since the last interval.
         self.save();
-        let Some(end) = end.filter(|end| !matches!(end, RunEnd::Stopped | RunEnd::AfterLane)) else { return };
+        let Some(end) = end.filter(|end| !matches!(end, RunEnd::Stopped | RunEnd::AfterLane | RunEnd::Left)) else { return };
         let published = self.control.status.published().filter(|_| end == RunEnd::AfterCurrent);
         let next = published
             .and_then(|published| self.bookmarks.after(published.turn, |place| self.queue.following(place)));

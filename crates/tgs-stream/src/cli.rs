@@ -27,7 +27,7 @@ Signals: SIGUSR1 skips to the next item, SIGHUP reloads the playlist (not at a t
 Exit codes: 0 ok, 1 failure, 2 usage, 69 ffmpeg missing, 75 STATE_DIR in use by another tgs-stream, 78 bad settings.";
 
 /// Plays a playlist as one unbroken live stream.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "tgs-stream", version, about, after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Cli {

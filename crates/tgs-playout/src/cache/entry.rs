@@ -31,6 +31,9 @@ const MAX_INDEX: u64 = 64 << 20;
 /// Limit of a group's size in bytes: two seconds at ten times the largest bitrate.
 const MAX_GROUP: u64 = 16 << 20;
 
+/// Keyframes less than this many milliseconds apart are the same picture.
+const SAME_PICTURE: u64 = 15;
+
 /// Size of the write buffer. The C library keeps as much in reserve for each of a dozen threads:
 /// 256 KiB took 2.4 MiB more after ten minutes of `cargo xtask soak`.
 const BUFFER: usize = 32 << 10;
@@ -146,6 +149,14 @@ impl CacheEntry {
     /// Whether the picture suits an item of this `title`: a slate shows its title.
     pub(super) fn shows(&self, title: &str) -> bool {
         !self.index.slate || self.index.title == title
+    }
+
+    /// Whether a keyframe lies at `from`, to within a picture.
+    #[must_use]
+    pub(crate) fn begins_at(&self, from: Duration) -> bool {
+        let from = from.as_millis() as u64;
+        let next = self.index.groups.iter().find(|group| group.at >= from);
+        next.is_some_and(|group| group.at - from < SAME_PICTURE)
     }
 
     /// Plays the entry from the first keyframe at or after `from`, or else from the last one, and

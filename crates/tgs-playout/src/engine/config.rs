@@ -65,6 +65,8 @@ pub enum RunEnd {
     AfterLane,
     /// The broadcast was stopped.
     Stopped,
+    /// The broadcast has left the air for another engine; see [`crate::handover`].
+    Left,
 }
 
 /// Why ffmpeg or ffprobe cannot be run.

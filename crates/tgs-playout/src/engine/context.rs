@@ -10,12 +10,12 @@ use tgs_core::{cancel::Cancel, supervise::contain};
 
 use super::control::Control;
 use crate::{
-    cache::Cache,
+    cache::{Cache, CacheEntry},
     ffmpeg::{
         EncodeSetup,
         probe::{Probe, ProbeOptions},
     },
-    item::Media,
+    item::{Item, Media},
     lane::OpenLane,
     loudness::LoudnessMeter,
     read_ahead::ReadAhead,
@@ -59,6 +59,12 @@ impl EngineContext {
                 })
                 .ok(),
         }
+    }
+
+    /// Whether `entry` serves for `item`. A held start continues with the very picture at which
+    /// another engine leaves.
+    pub(super) fn accepts(&self, entry: &CacheEntry, item: &Item) -> bool {
+        !self.control.held.is_held() || item.start.is_zero() || entry.begins_at(item.start)
     }
 
     /// Adds the kept measurement of the sound to what was probed.

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     command::{Command, CommandRefused},
     events::{EventSubscription, Events, TooManySubscriptions},
+    handover::{HeldStart, LeavePoint, Leaving},
     item::JumpTarget,
     item_notes::ItemNotes,
     lane::{Lane, LaneHandle, LaneRefused},
@@ -56,6 +57,8 @@ pub struct Control {
     pub(crate) outputs: Outputs,
     pub(crate) events: Events,
     pub(crate) notes: ItemNotes,
+    pub(crate) leaving: Leaving,
+    pub(crate) held: HeldStart,
 }
 
 /// Passes commands to the engine, or keeps them until an engine is attached.
@@ -182,6 +185,57 @@ impl Control {
         let handle = LaneHandle(opened.lane.clone());
         engine.lanes.push(opened);
         Ok(handle)
+    }
+
+    /// The coming keyframes of the list at which another engine can continue, nearest first; none
+    /// while no engine runs or nothing of the list is encoded. Those that are not encoded yet are
+    /// expected where the encoder's groups end.
+    #[must_use]
+    pub fn leave_points(&self) -> Vec<LeavePoint> {
+        let read_ahead = lock(&self.router).engine.as_ref().map(|engine| engine.read_ahead.clone());
+        read_ahead.map(|read_ahead| read_ahead.leave_points()).unwrap_or_default()
+    }
+
+    /// Asks the engine to leave the air before `point`: it sends what comes before, closes its
+    /// connection, and ends with [`super::RunEnd::Left`]. A point that is not reached has no effect.
+    pub fn leave_at(&self, point: &LeavePoint) {
+        self.leaving.before(point.key);
+    }
+
+    /// The same while the list waits: where the filler may end, or before a keyframe of the lane on
+    /// air. The list continues at the first of [`Control::leave_points`].
+    pub fn leave_at_rest(&self) {
+        self.leaving.at_rest();
+    }
+
+    /// Withdraws the request to leave. `false` if the engine is leaving already, or has left.
+    #[must_use]
+    pub fn stay(&self) -> bool {
+        self.leaving.stay()
+    }
+
+    /// Waits up to `limit` until the engine has left the air and closed its connection.
+    #[must_use]
+    pub fn wait_left(&self, limit: Duration) -> bool {
+        self.leaving.wait_left(limit)
+    }
+
+    /// Holds the next engine run before it connects, until [`Control::release`]. It reads its first
+    /// item ahead meanwhile, from exactly where the item starts.
+    pub fn hold(&self) {
+        self.held.hold();
+    }
+
+    /// Whether the held engine can begin at once: enough of its first item is encoded, and of the
+    /// lanes that are due.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.held.is_ready()
+    }
+
+    /// Ends the hold: the engine connects and sends.
+    pub fn release(&self) {
+        self.held.release();
     }
 
     /// Attaches a monitor: a receiver of the broadcast as FLV, also across engine runs.

@@ -303,7 +303,8 @@ impl PrepareThread {
         let cache = &self.shared.cache;
         let now = cache.key(&item.media);
         let same = now == key;
-        let way = match (now.as_ref().and_then(|key| cache.find(key, &item)), way) {
+        let entry = now.as_ref().and_then(|key| cache.find(key, &item));
+        let way = match (entry.filter(|entry| self.shared.accepts(entry, &item)), way) {
             (Some(entry), _) => {
                 item.media.expires = None;
                 Some(PlaySource::Cached(entry))
@@ -388,7 +389,10 @@ impl PrepareThread {
 
     /// The cache entry if there is one, else the probe that an encoder needs.
     fn way(&self, key: Option<&cache::CacheKey>, item: &Item) -> Result<PlaySource, ItemFailure> {
-        if let Some(entry) = key.and_then(|key| self.shared.cache.find(key, item)) {
+        if let Some(entry) = key
+            .and_then(|key| self.shared.cache.find(key, item))
+            .filter(|entry| self.shared.accepts(entry, item))
+        {
             return Ok(PlaySource::Cached(entry));
         }
         if item.media.sources.iter().any(proxy::is_bridged) {

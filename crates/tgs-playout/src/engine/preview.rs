@@ -76,7 +76,7 @@ pub fn preview(
     cancel: &Cancel,
 ) -> Result<Vec<u8>, PreviewError> {
     let version = check_tools(&config.ffmpeg, &config.ffprobe, cancel)?;
-    let setup = set_up(config, &version, cancel)?;
+    let setup = set_up(config, &version, cancel, true)?;
     let mut found = probe::probe(&config.ffprobe, &item.media, setup.wanted(), cancel)?;
     draw::prepare_item(&setup, item, &mut found, Some(EXTRAS), cancel);
     if let Some(length) = found.duration.filter(|length| at >= *length) {

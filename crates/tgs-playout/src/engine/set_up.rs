@@ -14,11 +14,13 @@ use crate::ffmpeg::{
 /// The built-in font: DejaVu Sans under another name, reduced to the alphabets of Europe.
 const FONT: &[u8] = include_bytes!("../../assets/slate.ttf");
 
-/// Creates the directories and verifies FFMPEG_ARGS; arguments that fail are left out.
+/// Creates the directories and verifies FFMPEG_ARGS; arguments that fail are left out. Unless it is
+/// `alone`, another engine still uses the scratch directory.
 pub(super) fn set_up(
     config: &EngineConfig,
     version: &str,
     cancel: &Cancel,
+    alone: bool,
 ) -> Result<EncodeSetup, EngineError> {
     std::fs::create_dir_all(&config.cache_dir)
         .map_err(|source| EngineError::Directory { path: config.cache_dir.clone(), source })?;
@@ -27,7 +29,9 @@ pub(super) fn set_up(
     std::fs::create_dir_all(font.parent().unwrap_or(&scratch))
         .and_then(|()| if font.exists() { Ok(()) } else { std::fs::write(&font, FONT) })
         .map_err(|source| EngineError::Directory { path: scratch.clone(), source })?;
-    draw::sweep(&scratch);
+    if alone {
+        draw::sweep(&scratch);
+    }
     let mut plain = EncodeSetup {
         ffmpeg: config.ffmpeg.clone(),
         ffprobe: config.ffprobe.clone(),

@@ -24,6 +24,7 @@ use tgs_rtmp::flv::{FILE_HEADER, Tag, write_tag};
 use super::*;
 use crate::{
     events::Events,
+    handover::LeavePoint,
     item::{Item, Media},
     item_notes::ItemNotes,
     lane::Lanes,
@@ -54,6 +55,7 @@ enum Order {
     Queue,
     Pause,
     Resume,
+    Leave,
 }
 
 struct World {
@@ -61,6 +63,7 @@ struct World {
     time: Arc<SimulatedTime>,
     shared_status: SharedStatus,
     cancel: Cancel,
+    leaving: Leaving,
     list: SimulatedProgramme,
     lanes: Lanes,
     lane_orders: VecDeque<LaneOrder>,
@@ -72,6 +75,8 @@ struct World {
     received: Vec<(u64, Tag)>,
     /// Each end of a pause: its time, and the position at which a restart would resume.
     resumes: Vec<(u64, u64, Duration)>,
+    /// Where it was asked to leave.
+    leaves_at: Option<LeavePoint>,
 }
 
 impl simulation::World for World {
@@ -114,8 +119,24 @@ impl World {
                 }
                 standing.set_paused(false);
             }
+            Order::Leave => self.leave(),
         }
         self.list.read_ahead.wake();
+    }
+
+    /// Leaves a second and a half later, or where the list waits.
+    fn leave(&mut self) {
+        // The items state no length, so that their end is not expected.
+        let encoded = Duration::from_secs_f64(self.list.read_ahead.seconds());
+        let points = self.list.read_ahead.leave_points().into_iter();
+        let mut points = points.take_while(|point| point.after < encoded);
+        if self.shared_status.standing().is_paused() {
+            self.leaves_at = points.next();
+            self.leaving.at_rest();
+        } else {
+            let point = points.find(|point| point.after >= Duration::from_millis(1500));
+            self.leaves_at = point.inspect(|point| self.leaving.before(point.key));
+        }
     }
 
     /// The prepare and encode threads up to now.
@@ -206,6 +227,7 @@ fn broadcast_with_lanes(
     std::fs::write(&path, bytes).unwrap();
     let filler = Filler::encoded(&path).unwrap();
     let (cancel, shared_status) = (Cancel::new(), SharedStatus::default());
+    let leaving = Leaving::default();
     let time =
         Arc::new(SimulatedTime { began: Instant::now(), starts: Duration::ZERO, now: AtomicU64::new(0) });
     let read_ahead = ReadAhead::new(FPS as u32, READ_AHEAD, shared_status.standing());
@@ -216,6 +238,7 @@ fn broadcast_with_lanes(
         time: time.clone(),
         shared_status: shared_status.clone(),
         cancel: cancel.clone(),
+        leaving: leaving.clone(),
         list: SimulatedProgramme::new(read_ahead.clone(), materials),
         lanes: lanes.clone(),
         lane_orders: lane_orders.into(),
@@ -225,6 +248,7 @@ fn broadcast_with_lanes(
         bytes: 0,
         received: Vec::new(),
         resumes: Vec::new(),
+        leaves_at: None,
     };
     let simulated = Arc::new(Simulated { time, world: Mutex::new(world) });
     // The first item is ready when the playout starts: without an anchor it waits in real time.
@@ -240,6 +264,7 @@ fn broadcast_with_lanes(
     let metadata = Tag { kind: Kind::Script, timestamp: 0, body: [0].into() };
     let supervision = Supervision {
         cancel,
+        leaving: leaving.clone(),
         shared_status,
         monitors: Monitors::default().begin_run(metadata),
         outputs: Outputs::default().begin_run(),
@@ -251,6 +276,9 @@ fn broadcast_with_lanes(
         Playout::new(LaneSwitch::new(read_ahead, lanes), timeline, filler, publisher, supervision, true);
     playout.run().unwrap();
     drop(playout);
+    if leaving.has_left() {
+        assert!(!leaving.stay());
+    }
     Arc::into_inner(simulated).unwrap().world.into_inner().unwrap()
 }
 
@@ -293,6 +321,36 @@ proptest! {
         let world = broadcast(materials, orders, 40);
         let seen = pieces(&world.received)?;
         prop_assert!(!seen.is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn another_engine_continues_with_the_very_next_picture(
+        materials in prop::collection::vec(material(), 1..6),
+        mut orders in orders(30),
+        pauses in any::<bool>(),
+    ) {
+        orders.push((31 * SECOND, if pauses { Order::Pause } else { Order::Resume }));
+        orders.push((33 * SECOND, Order::Leave));
+        let world = broadcast(materials, orders, 60);
+        let seen = pieces(&world.received)?;
+        let ended = world.received.last().unwrap().0;
+        // Where nothing of the list is encoded that far ahead, it goes on.
+        let Some(point) = world.leaves_at else { return Ok(()) };
+        prop_assert!(ended < 50 * SECOND, "still on air at {} s", ended / SECOND);
+        let last = seen.iter().rfind(|piece| piece.seq > 0).unwrap();
+        let (next, sent) = (point.key.offset_ms * FPS / 1000, last.from + last.pictures);
+        if point.key.seq != last.seq {
+            prop_assert!(point.key.seq > last.seq && point.key.offset_ms == 0, "{:?} after {:?}", point, last);
+        } else if pauses {
+            // As after a pause, the group that the filler has cut is shown again.
+            prop_assert!(next <= sent && next + GROUP > sent, "{:?} after {:?}", point, last);
+        } else {
+            prop_assert_eq!(next, sent, "{:?} after {:?}", point, last);
+        }
     }
 }
 

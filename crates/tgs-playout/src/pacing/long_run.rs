@@ -167,6 +167,7 @@ fn supervision(cancel: Cancel, shared_status: SharedStatus, simulated: &Arc<Simu
     let metadata = Tag { kind: Kind::Script, timestamp: 0, body: [0].into() };
     Supervision {
         cancel,
+        leaving: Leaving::default(),
         shared_status,
         monitors: Monitors::default().begin_run(metadata),
         outputs: Outputs::default().begin_run(),
