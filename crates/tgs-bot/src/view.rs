@@ -153,6 +153,10 @@ fn on_air(mut text: BotText, status: &BroadcastStatus, texts: &Texts) -> BotText
     let engine = &status.status.engine;
     text = match &engine.on_air {
         _ if status.stopped => text.own(texts.stopped).own("\n"),
+        _ if status.status.is_standby() => {
+            let active = status.status.hosts.as_ref().and_then(|hosts| hosts.active.as_deref());
+            text.own(texts.standby).foreign(&shown(active.unwrap_or("?"))).own("\n")
+        }
         OnAir::Item(item) => playing(text, item),
         OnAir::Filler { cause } => text.own("▶ ").own(texts.filler).foreign(&shown(cause)).own("\n"),
         OnAir::Stopped => text.own(texts.stopped).own("\n"),

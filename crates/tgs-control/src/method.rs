@@ -11,7 +11,7 @@ use crate::rpc::{ErrorCode, RpcError, RpcRequest};
 /// The version of the protocol. It grows when a method, parameter or result is added; none is ever
 /// removed or changed. Servers refuse unknown methods and parameters, clients ignore unknown
 /// fields.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// A request to a broadcast.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,10 @@ pub enum Call {
     /// Starts a stopped broadcast.
     #[serde(rename = "start")]
     Start(NoParams),
+    /// Gives the air to another host of the hot standby, and makes this one a standby. Refused if none
+    /// is ready. Since protocol 5.
+    #[serde(rename = "handover")]
+    Handover(NoParams),
     /// From now on the connection carries `event` notifications. Result: [`SubscribeParams`], as
     /// accepted.
     #[serde(rename = "subscribe")]
@@ -432,7 +436,7 @@ impl Call {
     }
 
     /// The names of all methods.
-    pub const METHODS: [&str; 35] = [
+    pub const METHODS: [&str; 36] = [
         "hello",
         "status",
         "next",
@@ -451,6 +455,7 @@ impl Call {
         "title.set",
         "stop",
         "start",
+        "handover",
         "subscribe",
         "asrun.list",
         "schedule.get",

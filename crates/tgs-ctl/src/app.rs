@@ -124,6 +124,7 @@ fn plain_call(command: CtlCommand) -> Option<(&'static str, Call)> {
         CtlCommand::Title { text } => ("set the title", Call::TitleSet(TitleParams { text })),
         CtlCommand::Stop { after_current } => ("stop", Call::Stop(StopParams { after_current })),
         CtlCommand::Start => ("start", Call::Start(none)),
+        CtlCommand::Handover => ("hand over", Call::Handover(none)),
         _ => return None,
     })
 }

@@ -11,6 +11,7 @@ mod completion;
 mod connect;
 mod duration;
 mod events;
+mod hosts;
 mod listings;
 mod live;
 mod live_input;

@@ -9,7 +9,7 @@ use tgs_control::{
 use tgs_core::time::{clock, hours_and_minutes, moment, parse_utc};
 
 use crate::{
-    live_input, outputs, record,
+    hosts, live_input, outputs, record,
     text::{TerminalStyle, fit, plain, width},
 };
 
@@ -39,6 +39,8 @@ pub(crate) enum StatusSummary {
     Live,
     Paused(String),
     Stopped,
+    /// Another host publishes.
+    Standby(String),
     NotLive(String),
 }
 
@@ -47,6 +49,10 @@ impl StatusSummary {
         match (&status.unhealthy, status.status.engine.paused) {
             _ if status.stopped => Self::Stopped,
             (Some(why), _) => Self::NotLive(plain(why)),
+            _ if status.status.is_standby() => {
+                let active = status.status.hosts.as_ref().and_then(|hosts| hosts.active.as_deref());
+                Self::Standby(active.map_or(": no host is active".to_owned(), |host| format!(" of {}", plain(host))))
+            }
             (None, true) => {
                 let ends = status.pause_ends.as_deref().and_then(parse_utc);
                 Self::Paused(ends.map(|time| format!(" until {}", moment(time))).unwrap_or_default())
@@ -58,6 +64,7 @@ impl StatusSummary {
     fn text(&self) -> String {
         match self {
             Self::Paused(until) => format!("paused{until}"),
+            Self::Standby(of) => format!("standby{of}"),
             Self::NotLive(why) => format!("not live: {why}"),
             other => other.word().to_owned(),
         }
@@ -66,7 +73,7 @@ impl StatusSummary {
     fn paint(&self, style: TerminalStyle, text: &str) -> String {
         match self {
             Self::Live => style.green(text),
-            Self::Paused(_) | Self::Stopped => style.yellow(text),
+            Self::Paused(_) | Self::Stopped | Self::Standby(_) => style.yellow(text),
             Self::NotLive(_) => style.red(text),
         }
     }
@@ -76,6 +83,7 @@ impl StatusSummary {
             Self::Live => "live",
             Self::Paused(_) => "paused",
             Self::Stopped => "stopped",
+            Self::Standby(_) => "standby",
             Self::NotLive(_) => "not live",
         }
     }
@@ -127,6 +135,11 @@ impl StatusView<'_> {
             }
             if let Some(check) = &telegram.viewer_check {
                 self.push(&mut lines, "Viewers get", &viewer_check(check));
+            }
+        }
+        if let Some(hosts) = &status.status.hosts {
+            for (at, line) in hosts::lines(hosts).iter().enumerate() {
+                self.push(&mut lines, if at == 0 { "Hosts" } else { "" }, line);
             }
         }
         let speed = engine.encoder_speed_ratio.map(|speed| format!(", encoder at {speed:.1}x"));

@@ -12,8 +12,9 @@ pub(crate) const LARGEST: usize = 1 << 20;
 /// The state of a broadcast. The parts are the files of a `STATE_DIR`, as their owner writes them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
+    /// The version of the format; the driver sets it.
     #[serde(default)]
-    pub(crate) version: u32,
+    pub version: u32,
     /// The host that wrote it.
     #[serde(default)]
     pub host: String,

@@ -62,11 +62,11 @@ impl BroadcastStart<'_> {
 pub(crate) fn run(
     start: &BroadcastStart<'_>,
     control: &Control,
-    succession: Option<&Succession>,
+    succession: Option<&Arc<Succession>>,
 ) -> Result<Code, CliError> {
     let BroadcastStart { cli, settings, target, kept_proxies, .. } = start;
     let status = SharedTelegramStatus::default();
-    let mut broadcast = Broadcast::new(cli, settings, control, succession)?;
+    let mut broadcast = Broadcast::new(cli, settings, control, succession.map(|succession| &**succession))?;
     // `--once` neither resumes nor overwrites what is kept of the broadcast.
     let kept_in = (!cli.once).then_some(&*settings.state_dir);
     let standing = Standing::open(kept_in, settings.pause_max, control);
@@ -78,18 +78,21 @@ pub(crate) fn run(
         telegram: start.into_telegram().then(|| status.clone()),
         standing: standing.clone(),
         warnings: settings.warnings.clone(),
-        hosts: succession.map(Succession::hosts),
+        hosts: succession.map(|succession| succession.hosts()),
     };
     let schedule = start_schedule(cli, settings, control)?;
     // Kept here too: without a control socket, publishers still go live.
     let live = start_live(cli, settings, control)?.map(Arc::new);
     let _as_run = AsRunLog::start(&settings.state_dir, settings.as_run_keep, control);
     let _status_server = status_server::open(settings, cli.fixed_port, &shown);
-    let _control_server = open_control(start, shown, &broadcast, (schedule, live.clone()));
+    let _control_server = open_control(start, shown, &broadcast, (schedule, live.clone()), succession);
     systemd::ready();
     match target {
         PublishTarget::Output(output) => broadcast.play(output, &standing, control),
-        PublishTarget::Telegram => into_chat(start, broadcast, &standing, status, succession, control),
+        PublishTarget::Telegram => {
+            let known_ingest = succession.and_then(|succession| succession.ingest.clone());
+            into_chat(start, broadcast, &standing, (status, known_ingest), control)
+        }
     }
 }
 
@@ -129,9 +132,11 @@ fn open_control(
     source: StatusSource,
     broadcast: &Broadcast<'_>,
     (schedule, live): (Option<Schedule>, Option<Arc<LiveTakeover>>),
+    succession: Option<&Arc<Succession>>,
 ) -> Option<ControlServer> {
+    let succession = succession.cloned();
     let previewer = broadcast.previewer(&source.control.stopped()).ok();
-    let answers = Answers { schedule, live, previewer, ..idle_answers(start, source, broadcast) };
+    let answers = Answers { schedule, live, previewer, succession, ..idle_answers(start, source, broadcast) };
     serve_control(start.settings, answers)
 }
 
@@ -153,6 +158,7 @@ pub(crate) fn idle_answers(
             PublishTarget::Output(output) => Some(output.to_string()),
             PublishTarget::Telegram => None,
         },
+        succession: None,
         schedule: None,
         live: None,
         state_dir: settings.state_dir.clone(),
@@ -211,8 +217,7 @@ fn into_chat(
     start: &BroadcastStart<'_>,
     broadcast: Broadcast<'_>,
     standing: &Standing,
-    status: SharedTelegramStatus,
-    succession: Option<&Succession>,
+    (status, known_ingest): (SharedTelegramStatus, Option<Ingest>),
     control: &Control,
 ) -> Result<Code, CliError> {
     let (settings, proxies) = (start.settings, &start.kept_proxies);
@@ -240,7 +245,7 @@ fn into_chat(
         proxies: proxies.clone(),
         control: control.clone(),
         time_scale: start.cli.time_scale.max(1),
-        known_ingest: succession.and_then(|succession| succession.ingest.clone()),
+        known_ingest,
     };
     Ok(telegram::run(config, &runner))
 }

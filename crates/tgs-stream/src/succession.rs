@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::Value;
 use tgs_core::{files, supervise::keep_running};
-use tgs_ha::{Member, OnAirTerm, Record};
+use tgs_ha::{HandOverError, Member, OnAirTerm, Record};
 use tgs_playout::{command::Command, engine::Control};
 use tgs_telegram::Ingest;
 
@@ -71,7 +71,7 @@ pub(crate) struct Succession {
     /// The ingest that the standby has learned from Telegram.
     pub(crate) ingest: Option<Ingest>,
     hosts: HostsView,
-    hand_over: Arc<AtomicBool>,
+    hand_over: AtomicBool,
 }
 
 impl Succession {
@@ -92,7 +92,7 @@ impl Succession {
             feed: PositionFeed::default(),
             ingest,
             hosts: hosts.clone(),
-            hand_over: Arc::default(),
+            hand_over: AtomicBool::new(false),
         };
         if let Some(record) = succession.foreign() {
             for (name, part, mode) in [(STANDING, &record.standing, 0o640), (QUEUE, &record.queue, 0o600)] {
@@ -128,9 +128,11 @@ impl Succession {
         self.hosts.clone()
     }
 
-    /// A switch by which an operator asks for the hand-over; the broadcast is to be stopped then.
-    pub(crate) fn hand_over(&self) -> &Arc<AtomicBool> {
-        &self.hand_over
+    /// Notes that the air is to be handed over; the broadcast is to be stopped then.
+    pub(crate) fn ask_hand_over(&self) -> Result<(), HandOverError> {
+        self.member.successor().ok_or(HandOverError::NoStandby)?;
+        self.hand_over.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Whether the air is to be handed over.

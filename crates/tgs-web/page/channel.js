@@ -13,6 +13,7 @@ export function condition(channel) {
   if (!channel.running) return { kind: "bad", words: t("state.not_running") };
   const status = channel.status;
   if (status.stopped) return { kind: "warn", words: t("state.stopped") };
+  if (status.hosts?.role === "standby" && !status.unhealthy) return { kind: "warn", words: t("state.standby") };
   if (status.unhealthy) return { kind: "bad", words: t("state.unhealthy") };
   if (status.paused) return { kind: "warn", words: t("state.paused") };
   const states = { item: ["good", t("state.item")], filler: ["warn", t("state.filler")] };

@@ -42,6 +42,7 @@ use crate::{
     schedule::{Schedule, ScheduleError},
     standing::{Standing, StandingError},
     status_source::StatusSource,
+    succession::Succession,
 };
 
 /// The longest part of the as-run log that one answer holds.
@@ -65,6 +66,8 @@ pub(crate) struct Answers {
     pub(crate) queue: PlayQueue,
     pub(crate) view: PlaylistView,
     pub(crate) source: StatusSource,
+    /// The term on air, of a hot standby.
+    pub(crate) succession: Option<Arc<Succession>>,
     pub(crate) subscribers: Subscribers,
     /// The broadcast's name.
     pub(crate) channel: String,
@@ -223,6 +226,7 @@ impl Answers {
             }
             Call::LiveTake(_) => self.live()?.take(peer).map_err(takeover_refused),
             Call::LiveDrop(_) => self.live()?.drop_publisher(peer).map_err(takeover_refused),
+            Call::Handover(_) => self.hand_over(peer),
             Call::QueueClear(_) => self.edit_queue("queue.clear", peer, PlayQueue::clear),
             // Those with a result; see `answer`.
             other => Err(RpcError::new(ErrorCode::Internal, format!("{} has no effect", other.to_parts().0))),
@@ -248,6 +252,17 @@ impl Answers {
         self.keep(command, peer, |standing| standing.set_output_paused(name, paused))?;
         log::info!("command: {command} {name} (from {peer})");
         Ok(())
+    }
+
+    /// Ends the broadcast of this host; the hot standby continues it.
+    fn hand_over(&self, peer: &CommandSender) -> Result<(), RpcError> {
+        let why = "this broadcast has no hot standby; HA_ENDPOINTS in its .env names etcd";
+        let succession = self.succession.as_ref();
+        let succession = succession.ok_or_else(|| RpcError::new(ErrorCode::Refused, why))?;
+        let asked = succession.ask_hand_over();
+        asked.map_err(|why| RpcError::new(ErrorCode::Refused, why.to_string()))?;
+        log::info!("command: handover (from {peer})");
+        self.send(Command::Stop, peer)
     }
 
     fn live(&self) -> Result<&LiveTakeover, RpcError> {
