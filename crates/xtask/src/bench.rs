@@ -82,6 +82,8 @@ enum Name {
     FirstPass,
     /// Many channels from one cache at once
     Channels,
+    /// Several channels at once that encode every item
+    Encoding,
     /// The encoding with logo and names beside that without
     Look,
     /// What deinterlacing and tone-mapping add to the encoding of the same clip
@@ -127,6 +129,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Name::Cached => measure::cached::measure(&plan)?,
             Name::FirstPass => measure::cpu::first_pass(&plan)?,
             Name::Channels => measure::channels::measure(&plan)?,
+            Name::Encoding => measure::encoding::measure(&plan)?,
             Name::Look => measure::look::measure(&plan)?,
             Name::Picture => measure::picture::measure(&plan)?,
             Name::Loudness => measure::loudness::measure(&plan)?,

@@ -4,6 +4,7 @@ pub(super) mod cached;
 pub(super) mod channels;
 pub(super) mod commands;
 pub(super) mod cpu;
+pub(super) mod encoding;
 mod extra;
 pub(super) mod joins;
 pub(super) mod look;
