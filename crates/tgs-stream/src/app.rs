@@ -231,12 +231,7 @@ fn broadcast(
     let kept_proxies = KeptProxies::in_dir(&settings.state_dir);
     let target =
         preflight::check_start(cli, settings, &kept_proxies, &control.stopped()).map_err(first_of)?;
-    if settings.publisher == settings::PublisherKind::Ffmpeg {
-        log::warn!(
-            "PUBLISHER=ffmpeg: the process list shows the stream key, the send queue is not measured, /healthz does \
-             not see an outage, and a reconnect loses what was in flight"
-        );
-    }
+    warn_of_publisher(settings);
     let lock = match &predecessor {
         Some(predecessor) => predecessor.state_lock(&settings.state_dir)?,
         None => lock(&settings.state_dir)?,
@@ -283,18 +278,28 @@ fn broadcast(
         }
     };
     let played = match predecessor {
-        None => {
-            upgrade.start_media();
-            let servers = services.start(None)?;
-            systemd::ready();
-            let played = play();
-            drop(servers);
-            played
-        }
+        None => begin(services, play),
         Some(predecessor) => succeed(predecessor, services, control, play),
     };
     upgrade.end_media();
     played
+}
+
+fn warn_of_publisher(settings: &Settings) {
+    if settings.publisher == settings::PublisherKind::Ffmpeg {
+        log::warn!(
+            "PUBLISHER=ffmpeg: the process list shows the stream key, the send queue is not measured, /healthz does \
+             not see an outage, and a reconnect loses what was in flight"
+        );
+    }
+}
+
+/// Starts what runs beside the engine, and plays.
+fn begin(services: Services<'_>, play: impl FnOnce() -> Result<Code, CliError>) -> Result<Code, CliError> {
+    services.upgrade.start_media();
+    let _servers = services.start(None)?;
+    systemd::ready();
+    play()
 }
 
 /// Gets ready beside `predecessor`, takes its place, and plays.

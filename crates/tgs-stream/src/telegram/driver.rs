@@ -3,6 +3,8 @@
 //! The caller's thread calls Telegram; the engine runs in a thread of its own, unaffected by what
 //! happens here. A stop ends every wait and every call at once.
 
+mod handed;
+
 use std::{
     collections::VecDeque,
     path::PathBuf,
@@ -33,6 +35,8 @@ use tgs_playout::{
 };
 use tgs_telegram::Ingest;
 
+pub(crate) use self::handed::HandedStream;
+
 use super::{
     now_playing::{NowPlayingTitle, TitlePace},
     renewal::{self, RenewalError},
@@ -45,11 +49,7 @@ use super::{
     },
     status::{METRICS, SharedTelegramStatus},
 };
-use crate::{
-    settings_source::ReloadableSettings,
-    setup::send,
-    upgrade::{HandedIngest, Upgrade},
-};
+use crate::{settings_source::ReloadableSettings, setup::send, upgrade::Upgrade};
 
 /// How often a wait checks whether the broadcast has ended.
 const POLL_EVERY: Duration = Duration::from_millis(100);
@@ -82,14 +82,6 @@ pub(crate) struct TelegramConfig {
     pub(crate) handed: Option<HandedStream>,
     /// Gets to know each ingest.
     pub(crate) upgrade: Upgrade,
-}
-
-/// The stream of a process whose place this one takes.
-pub(crate) struct HandedStream {
-    /// Its ingest, if it publishes.
-    pub(crate) ingest: Option<Ingest>,
-    /// Set once the process has ended, and its session is free.
-    pub(crate) gone: Cancel,
 }
 
 /// How the engine is run.
@@ -218,27 +210,6 @@ impl Driver<'_, '_> {
                 return code;
             }
         }
-    }
-
-    /// Publishes to the ingest of another process, and waits until its session is free.
-    fn take_over(&mut self, handed: HandedStream) -> StateEvent {
-        let begin = match handed.ingest {
-            Some(ingest) => {
-                self.publish_to(ingest);
-                StateEvent::TakenOver
-            }
-            None => StateEvent::Begin,
-        };
-        while !handed.gone.is_cancelled() {
-            self.heartbeat.beat();
-            if let Ok(code) = self.ends.try_recv() {
-                return StateEvent::Ended(code);
-            }
-            if self.cancel.wait(POLL_EVERY) {
-                return StateEvent::Stop;
-            }
-        }
-        begin
     }
 
     /// Waits for the next event.
@@ -441,14 +412,6 @@ impl Driver<'_, '_> {
             self.start_engine(output);
         }
         self.set_ingest(Some(ingest));
-    }
-
-    fn set_ingest(&mut self, ingest: Option<Ingest>) {
-        let handed = ingest.as_ref();
-        self.upgrade.set_ingest(
-            handed.map(|ingest| HandedIngest { url: ingest.url.clone(), key: ingest.key.expose().clone() }),
-        );
-        self.ingest = ingest;
     }
 
     fn start_engine(&mut self, output: Output) {
