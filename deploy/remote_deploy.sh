@@ -506,16 +506,17 @@ check() {
     return "$code"
 }
 
-# Lets the running process of UNIT hand the broadcast over to the new release. Fails where only a restart
-# takes what has changed (unit files, the environment of settings that were replaced), and where the
-# running release does not know how.
+# Lets the running process of UNIT hand the broadcast over to the new release. 1: only a restart takes what
+# has changed (unit files, the environment of settings that were replaced), or the running release does
+# not know how. 2: the new release has failed, and the old one is on air as before.
 upgrade() {
     local unit=$1 channel=main said
-    [[ $previous && ! $env_sum ]] || return 1
+    [[ $previous && ! $env_sum && -x $ROOT/current/bin/tgs-ctl ]] || return 1
     systemctl --quiet is-active "$unit" || return 1
     diff --recursive --brief "$(directory "$previous")/systemd" "$ROOT/$new/systemd" >/dev/null || return 1
     [[ $unit != *@* ]] || { channel=${unit#*@} && channel=${channel%.service}; }
     said=$(exec 9>&- && exec timeout 90 "$ROOT/current/bin/tgs-ctl" --channel "$channel" upgrade 2>&1) || {
+        [[ $said != *'the old one goes on'* ]] || { say "$unit: $said" && return 2; }
         say "$unit is restarted instead of upgraded: $said"
         return 1
     }
@@ -524,8 +525,12 @@ upgrade() {
 
 # Brings the new release into UNIT, by an upgrade where that is possible, and checks that it stays up.
 renew() {
-    local unit=$1 seconds=$2
-    if upgrade "$unit"; then
+    local unit=$1 seconds=$2 code=0
+    upgrade "$unit" || code=$?
+    # The way back leaves alone what was not interrupted.
+    ((code != 2)) || return 1
+    touched+=("$unit")
+    if ((code == 0)); then
         check "$unit" --stable "$seconds" --timeout $((timeout + seconds))
     else
         restart "$unit" "$seconds" healthz
@@ -548,7 +553,6 @@ restart() {
 start_new() {
     local unit job jobs=() seconds=$stable bad=''
     for unit in "${judged[@]}"; do
-        touched+=("$unit")
         renew "$unit" "$seconds" || return 1
         seconds=$((stable < 5 ? stable : 5))
     done

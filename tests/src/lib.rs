@@ -29,6 +29,7 @@ pub mod telegram;
 pub mod telethon;
 pub mod throttle;
 pub mod tools;
+pub mod upgrades;
 pub mod viewer;
 pub mod web;
 pub mod yt_dlp_place;

@@ -1,7 +1,7 @@
 //! Starts the program that takes this process's place: the one child that outlives its parent.
 //!
 //! It gets this process's arguments and whole environment, as a restart by systemd would give them,
-//! and is neither confined nor ended with this process once it is let go. Its stdin is one end of
+//! and is neither confined nor, once it is released, ended with this process. Its stdin is one end of
 //! a socket pair, over which the two speak; that needs no descriptor number.
 
 use std::{
@@ -18,11 +18,11 @@ use super::find;
 /// Set in the environment of a successor.
 const MARK: &str = "TGS_SUCCESSOR";
 
-/// A started successor. Dropping it kills and reaps the process, unless it was let go.
+/// A started successor. Dropping it kills and reaps the process, unless it was released.
 #[derive(Debug)]
 pub struct Successor {
     child: process::Child,
-    let_go: bool,
+    released: bool,
 }
 
 impl Successor {
@@ -38,7 +38,7 @@ impl Successor {
             .env(MARK, "1")
             .stdin(Stdio::from(channel))
             .spawn()?;
-        Ok(Self { child, let_go: false })
+        Ok(Self { child, released: false })
     }
 
     /// Its process id.
@@ -53,14 +53,14 @@ impl Successor {
     }
 
     /// Leaves the process alone from now on.
-    pub fn let_go(mut self) {
-        self.let_go = true;
+    pub fn release(mut self) {
+        self.released = true;
     }
 }
 
 impl Drop for Successor {
     fn drop(&mut self) {
-        if !self.let_go {
+        if !self.released {
             // An error means that it has ended.
             let _ = self.child.kill();
             let _ = self.child.wait();

@@ -48,7 +48,7 @@ enum Departure {
     Rest(Instant),
 }
 
-/// A successor that has been told where to continue.
+/// A successor that is ready.
 struct Prepared {
     process: Successor,
     channel: HandoverChannel,
@@ -74,7 +74,7 @@ pub(super) fn upgrade(upgrade: &Upgrade) -> Result<Takeover, UpgradeError> {
                     let gap = (!matches!(prepared.departure, Departure::Silent)).then(|| at - gone);
                     let Prepared { process, version, channel, .. } = prepared;
                     let pid = process.id();
-                    process.let_go();
+                    process.release();
                     // Its end tells the successor that this process has ended.
                     std::mem::forget(channel);
                     Ok(Takeover { pid, version, gap })
