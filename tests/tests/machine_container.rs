@@ -277,7 +277,7 @@ fn a_channel_without_rights_renews_its_session_and_comes_back_where_it_was() {
     // The tool is killed: so is the container, for podman or the kubelet to start again.
     let (item, offset) =
         until("a position", LIMIT, || position(&channel).filter(|(_, at)| *at > 3000)).unwrap();
-    container.exec(&["kill", "-KILL", &tool_pid(&container)]).unwrap();
+    container.exec(&["sh", "-c", &format!("kill -KILL {}", tool_pid(&container))]).unwrap();
     assert_eq!(container.wait().unwrap(), 137, "{}", container.log().unwrap());
     container.podman(&["start"]).unwrap();
     channel.goes_live(&container, 3);

@@ -278,6 +278,14 @@ impl<'a> Reader<'a> {
         found.or_else(|| self.parse((default(name).to_owned(), format!("{name} (default)")), &parse))
     }
 
+    /// `STATE_DIR` and `CACHE_DIR`
+    fn directories(&mut self) -> [Option<PathBuf>; 2] {
+        [
+            self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state"),
+            self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache"),
+        ]
+    }
+
     /// Finds a directory of the tools: the setting, else systemd's, else the unit's, else the
     /// user's.
     fn directory(
@@ -319,8 +327,7 @@ impl<'a> Reader<'a> {
         let (prometheus_host, prometheus_port) =
             (self.value("PROMETHEUS_HOST", address), self.value("PROMETHEUS_PORT", port));
         let prometheus_port_given = self.find("PROMETHEUS_PORT").is_some();
-        let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
-        let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
+        let [state_dir, cache_dir] = self.directories();
         let (schedule_preroll, schedule_return) =
             (self.value("SCHEDULE_PREROLL", preroll), self.value("SCHEDULE_RETURN", schedule_return));
         let (cache_limit, cache_ahead) =
