@@ -57,7 +57,7 @@ pub(super) enum Limit {
     Unnoticed,
     /// The lease of the active host runs out.
     Lease,
-    /// etcd's leader may change, which renews all leases.
+    /// etcd's leader may change, which renews all leases: also when a node comes back.
     Leader,
     /// As before, from the moment at which etcd has a leader again.
     LeaderAgain,
@@ -112,6 +112,15 @@ impl Fault {
         }
     }
 
+    /// Whether the active host may publish without being able to record where it is.
+    #[must_use]
+    pub fn hides_position(self) -> bool {
+        matches!(
+            self,
+            Self::Mute | Self::Deaf | Self::CutEtcd | Self::CutBoth | Self::SlowDisk | Self::LoseQuorum
+        )
+    }
+
     /// Begins the fault. `ttl` is HA_TTL.
     pub(super) fn begin(self, cluster: &mut Cluster, rng: &mut Rng, ttl: Duration) -> Result<Begun> {
         let number = cluster.active()?;
@@ -121,7 +130,6 @@ impl Fault {
         let etcds: Vec<_> = (0..Node::ETCDS).map(Node::Etcd).collect();
         let mut words = format!("active: {number}, etcd's leader: {leader}");
         let (mut until, mut limit) = (network_until(rng, ttl), Limit::Lease);
-        let by_leader = if etcd == leader { Limit::Leader } else { Limit::Lease };
         match self {
             Self::KillActive => {
                 cluster.hosts[number].kill();
@@ -137,13 +145,13 @@ impl Fault {
             Self::CutEtcd => {
                 words += &format!(", cut off: {etcd}");
                 cluster.network.part(&[Node::Etcd(etcd)], &others(&[Node::Etcd(etcd)]))?;
-                limit = by_leader;
+                limit = Limit::Leader;
             }
             Self::CutBoth => {
                 words += &format!(", with etcd {etcd}");
                 let rest = others(&[active, Node::Etcd(etcd), Node::Ingest]);
                 cluster.network.part(&[active, Node::Etcd(etcd)], &rest)?;
-                limit = by_leader;
+                limit = Limit::Leader;
             }
             Self::SlowDisk => {
                 cluster.etcds[leader].slow_down(rng.fork());
