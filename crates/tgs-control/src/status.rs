@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tgs_core::mask;
 
-use crate::{HostRole, HostsStatus, OutputStatus, PublisherState, RecorderStatus, TelegramStatus, null::null_as_default};
+use crate::{
+    HostRole, HostsStatus, OutputStatus, PublisherState, RecorderStatus, TelegramStatus,
+    null::null_as_default,
+};
 
 /// The `/status` document.
 ///

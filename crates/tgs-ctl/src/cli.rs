@@ -126,7 +126,9 @@ pub(crate) enum CtlCommand {
     #[command(after_help = "Examples:\n  tgs-ctl start")]
     Start,
     /// Give the air to the hot standby, and become the standby
-    #[command(after_help = "Examples:\n  tgs-ctl handover\n\nRefused if no standby is ready; tgs-ctl status shows the hosts.")]
+    #[command(
+        after_help = "Examples:\n  tgs-ctl handover\n\nRefused if no standby is ready; tgs-ctl status shows the hosts."
+    )]
     Handover,
     /// List the channels that run on this machine
     #[command(after_help = CHANNELS)]

@@ -51,7 +51,9 @@ impl StatusSummary {
             (Some(why), _) => Self::NotLive(plain(why)),
             _ if status.status.is_standby() => {
                 let active = status.status.hosts.as_ref().and_then(|hosts| hosts.active.as_deref());
-                Self::Standby(active.map_or(": no host is active".to_owned(), |host| format!(" of {}", plain(host))))
+                Self::Standby(
+                    active.map_or(": no host is active".to_owned(), |host| format!(" of {}", plain(host))),
+                )
             }
             (None, true) => {
                 let ends = status.pause_ends.as_deref().and_then(parse_utc);

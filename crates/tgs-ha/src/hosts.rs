@@ -18,6 +18,8 @@ pub struct HostInfo {
     pub ready: bool,
     /// A hash of its Telegram session; empty without one.
     pub session: String,
+    /// The number of the offer that it holds a broadcast ready for; empty without one.
+    pub holds: String,
     /// Its lease.
     pub lease: i64,
 }
@@ -32,8 +34,7 @@ impl HostInfo {
 /// How many of `hosts` take over before `own`. Those that are not ready come after all that are.
 pub(crate) fn rank(own: &HostInfo, hosts: &[HostInfo]) -> u32 {
     let before = |other: &&HostInfo| {
-        other.host != own.host
-            && if other.ready == own.ready { other.is_before(own) } else { other.ready }
+        other.host != own.host && if other.ready == own.ready { other.is_before(own) } else { other.ready }
     };
     hosts.iter().filter(before).count() as u32
 }
@@ -56,7 +57,14 @@ mod tests {
     use super::*;
 
     fn host(name: &str, priority: u32, lease: i64) -> HostInfo {
-        HostInfo { host: name.into(), priority, lease, ready: true, session: "s".into(), ..HostInfo::default() }
+        HostInfo {
+            host: name.into(),
+            priority,
+            lease,
+            ready: true,
+            session: "s".into(),
+            ..HostInfo::default()
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod requests;
 mod watch;
 
 pub use self::{
-    error::{HandOverError, HaError},
+    error::{HaError, HandOverError},
     hosts::HostInfo,
     member::{EtcdLogin, HaConfig, HaView, Member, OnAirTerm},
     record::Record,

@@ -317,7 +317,9 @@ fn open(
     permit: &Permit,
 ) -> Result<Box<dyn Sink>, SinkError> {
     Ok(match output {
-        Output::Rtmp(target, proxies) => Box::new(sink::rtmp::open(target, proxies, profile, cancel, permit)?),
+        Output::Rtmp(target, proxies) => {
+            Box::new(sink::rtmp::open(target, proxies, profile, cancel, permit)?)
+        }
         Output::Ffmpeg { ffmpeg, url, .. } => Box::new(FfmpegSink::start(ffmpeg, url, profile, cancel)?),
         Output::File(path) => Box::new(FileSink::create(path, profile)?),
         Output::Later(slot) => return open(&slot.get().ok_or(SinkError::Unnamed)?, profile, cancel, permit),

@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::Context;
 use tgs_core::{
-    cancel::Cancel, error::CliError, exit::Code, permit::Permit, settings::Settings,
-    supervise::keep_running, systemd,
+    cancel::Cancel, error::CliError, exit::Code, permit::Permit, settings::Settings, supervise::keep_running,
+    systemd,
 };
 use tgs_playout::{
     command::Command,
@@ -81,12 +81,7 @@ impl<'a> Broadcast<'a> {
         Self::with_queue(cli, settings, control, None)
     }
 
-    fn with_queue(
-        cli: &'a Cli,
-        settings: &'a Settings,
-        control: &Control,
-        kept: Option<PathBuf>,
-    ) -> Self {
+    fn with_queue(cli: &'a Cli, settings: &'a Settings, control: &Control, kept: Option<PathBuf>) -> Self {
         let queue = PlayQueue::open(kept, cli.playlist_file(settings).as_deref(), control.clone());
         let view = PlaylistView::new(queue.clone(), control.status.clone());
         Self { cli, settings, next: None, queue, view, feed: None }
@@ -135,6 +130,9 @@ impl<'a> Broadcast<'a> {
             store: position_store,
             feed: self.feed.clone(),
         };
+        if let Some(feed) = &self.feed {
+            feed.follow(playlist.bookmarks());
+        }
         watch(playlist.watch(), control.clone());
         let config = engine_config(self.cli, self.settings, output);
         let saving = saver.start();
@@ -182,9 +180,15 @@ impl<'a> Broadcast<'a> {
             log::info!("resuming {item} at {} s", offset_ms / 1000);
         }
         let resolver = resolver(settings, cancel)?;
-        let playlist =
-            Playlist::open(playlist_config(cli, settings, saved, self.queue.clone(), self.view.clone(), resolver))
-                .context("open the list")?;
+        let playlist = Playlist::open(playlist_config(
+            cli,
+            settings,
+            saved,
+            self.queue.clone(),
+            self.view.clone(),
+            resolver,
+        ))
+        .context("open the list")?;
         Ok(OpenedPlaylist { playlist, position_store })
     }
 }
@@ -289,7 +293,10 @@ impl PositionSaver {
     fn save_end(&self, end: Option<RunEnd>) {
         // What was published since the last interval.
         self.save();
-        let Some(end) = end.filter(|end| !matches!(end, RunEnd::Stopped | RunEnd::AfterLane | RunEnd::Left)) else { return };
+        let Some(end) = end.filter(|end| !matches!(end, RunEnd::Stopped | RunEnd::AfterLane | RunEnd::Left))
+        else {
+            return;
+        };
         let published = self.control.status.published().filter(|_| end == RunEnd::AfterCurrent);
         let next = published
             .and_then(|published| self.bookmarks.after(published.turn, |place| self.queue.following(place)));

@@ -10,7 +10,7 @@ use tgs_ha::Member;
 pub(crate) struct HaMetrics {
     active: IntGauge,
     lease: Gauge,
-    pub(crate) takeovers: IntCounter,
+    takeovers: IntCounter,
     standbys: IntGauge,
     etcd: IntGauge,
 }
@@ -22,7 +22,10 @@ pub(crate) static METRICS: LazyLock<HaMetrics> =
 impl HaMetrics {
     fn register() -> prometheus::Result<Self> {
         Ok(Self {
-            active: register_int_gauge!("tgs_ha_active", "1 while this host publishes, 0 while it is a standby.")?,
+            active: register_int_gauge!(
+                "tgs_ha_active",
+                "1 while this host publishes, 0 while it is a standby."
+            )?,
             lease: register_gauge!(
                 "tgs_ha_lease_seconds",
                 "Time until the lease of this host may have run out at etcd; 0 without a lease."
@@ -62,6 +65,7 @@ impl HostsView {
             version: info.version.clone(),
         };
         let lease_seconds = view.lease_left.map(|left| left.as_secs_f64());
+        METRICS.takeovers.inc_by(view.takeovers.saturating_sub(METRICS.takeovers.get()));
         METRICS.active.set(view.active.into());
         METRICS.lease.set(lease_seconds.unwrap_or_default());
         let others = view.hosts.iter().filter(|other| other.ready && other.host != self.host);
@@ -75,7 +79,7 @@ impl HostsView {
             lease_seconds,
             etcd: view.etcd_failure,
             problem: view.problem,
-            takeovers: view.terms,
+            takeovers: view.takeovers,
         }
     }
 }

@@ -37,7 +37,9 @@ pub enum Fault {
     LoseQuorum,
     /// The host that does not publish is killed.
     KillStandby,
-    /// No fault: the active host ends in order, and hands over.
+    /// No fault: the active host ends in order (SIGTERM), which hands over.
+    EndActive,
+    /// No fault: the active host is asked to hand over.
     HandOver,
 }
 
@@ -74,7 +76,7 @@ pub(super) struct Begun {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::KillActive,
         Self::StopActive,
         Self::CutActive,
@@ -88,6 +90,7 @@ impl Fault {
         Self::KillActiveAndLeader,
         Self::LoseQuorum,
         Self::KillStandby,
+        Self::EndActive,
         Self::HandOver,
     ];
 
@@ -108,6 +111,7 @@ impl Fault {
             Self::KillActiveAndLeader => "active host and etcd's leader killed",
             Self::LoseQuorum => "two etcd killed",
             Self::KillStandby => "standby killed",
+            Self::EndActive => "active host ends in order",
             Self::HandOver => "planned hand-over",
         }
     }
@@ -181,8 +185,12 @@ impl Fault {
                 cluster.hosts[1 - number].kill();
                 (until, limit) = (Until::Time(Duration::from_secs(1)), Limit::Unnoticed);
             }
-            Self::HandOver => {
+            Self::EndActive => {
                 cluster.hosts[number].stop()?;
+                until = Until::Media(Duration::ZERO);
+            }
+            Self::HandOver => {
+                cluster.hosts[number].hand_over()?;
                 (until, limit) = (Until::Media(Duration::ZERO), Limit::Unnoticed);
             }
         }

@@ -433,7 +433,11 @@ pub const TABLE: &[Setting] = &[
     ),
     row("HA_USER", Example("tgs"), "The user at etcd, where it asks for one."),
     secret("HA_PASSWORD", Example("correct horse"), "The password of HA_USER."),
-    row("HA_CA", Example("etcd/ca.pem"), "Who certifies etcd's certificates (PEM); by default the system's authorities."),
+    row(
+        "HA_CA",
+        Example("etcd/ca.pem"),
+        "Who certifies etcd's certificates (PEM); by default the system's authorities.",
+    ),
     row("HA_CERT", Example("etcd/client.pem"), "The client certificate for etcd (PEM)."),
     row("HA_CERT_KEY", Example("etcd/client-key.pem"), "The key of HA_CERT (PEM)."),
     row(

@@ -146,7 +146,9 @@ impl CachePrefetcher {
 
     /// Encodes one item now. Failures are logged at debug level.
     pub(super) fn keep_now(&self, item: &Item) {
-        if let Err(why) = contain(|| self.keep(item)).unwrap_or_else(|panic| Err(PrefetchError::Panicked(panic))) {
+        if let Err(why) =
+            contain(|| self.keep(item)).unwrap_or_else(|panic| Err(PrefetchError::Panicked(panic)))
+        {
             log::debug!("“{}” is not encoded ahead: {why}", item.title);
         }
     }

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use tgs_control::{Health, health::{STANDBY, STOPPED}};
+use tgs_control::{
+    Health,
+    health::{STANDBY, STOPPED},
+};
 use tgs_core::supervise::{contain, keep_running};
 use tiny_http::{Header, Method, Request, Response};
 

@@ -29,7 +29,8 @@ impl Reader<'_> {
             ));
         }
         if (authority.is_some() || certificate.is_some()) && endpoints[0].starts_with("http://") {
-            self.problems.push(format!("{shown} begins with http://, which uses no certificate: write https://"));
+            self.problems
+                .push(format!("{shown} begins with http://, which uses no certificate: write https://"));
         }
         if key.is_none() {
             self.problems.push(format!(
