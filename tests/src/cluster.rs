@@ -36,7 +36,7 @@ pub use self::{
     run::{Plan, run},
 };
 
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(100);
 
 /// Items of the list, and their length.
 const ITEMS: u16 = 4;
@@ -106,7 +106,7 @@ impl Cluster {
             self.hosts.push(host);
             self.until("media at the ingest", STARTS_WITHIN, || self.publications.active())?;
         }
-        self.until_standby().map(drop)
+        Ok(())
     }
 
     /// The list: [`ITEMS`] numbered clips.
@@ -128,18 +128,29 @@ impl Cluster {
         self.etcds.iter().position(Etcd::leads)
     }
 
-    /// Waits until one host publishes and the other one says that it is the standby. Returns the
-    /// time taken.
-    pub fn until_standby(&self) -> Result<Duration> {
+    /// Waits until all has been well for `time`: etcd is whole, one host publishes, and the other one
+    /// is a standby that is ready. Returns when that time began.
+    pub fn until_well(&self, time: Duration) -> Result<Duration> {
         let began = Instant::now();
+        let mut since = None;
         self.until("a standby", STARTS_WITHIN, || {
-            let standby = &self.hosts[1 - self.publications.active()?];
-            let (code, page) = standby.page(&self.network, "/healthz").ok()?;
-            let hosts = standby.status(&self.network).ok()?.hosts?;
-            let is_ready = hosts.hosts.iter().any(|host| host.host == standby.name() && host.ready);
-            (code == 200 && page.trim() == "standby" && is_ready && hosts.problem.is_none()).then_some(())
-        })?;
-        Ok(began.elapsed())
+            since = self.is_well().map(|active| match since {
+                Some((was, at)) if was == active => (active, at),
+                _ => (active, Instant::now()),
+            });
+            since.filter(|(_, at)| at.elapsed() >= time).map(|(_, at)| at.saturating_duration_since(began))
+        })
+    }
+
+    /// The active host, if there is a standby that is ready.
+    fn is_well(&self) -> Option<usize> {
+        let active = self.publications.active()?;
+        let standby = &self.hosts[1 - active];
+        let (code, page) = standby.page(&self.network, "/healthz").ok()?;
+        let hosts = standby.status(&self.network).ok()?.hosts?;
+        let is_ready = hosts.hosts.iter().any(|host| host.host == standby.name() && host.ready);
+        let is_standby = code == 200 && page.trim() == "standby" && is_ready && hosts.problem.is_none();
+        (is_standby && self.etcds.iter().all(Etcd::follows)).then_some(active)
     }
 
     /// Ends every fault: packets arrive, disks work, processes run.

@@ -170,3 +170,32 @@ fn a_host_that_ends_hands_over() {
     assert!((was - resumed).abs() <= 3.0, "was at {was}, continues at {resumed}");
     assert!((first - last) < Duration::from_secs(3), "the lease has run out instead");
 }
+
+#[test]
+fn a_planned_hand_over_leaves_no_picture_out() {
+    let pair = Pair::new();
+    let [left, right] = pair.start_both();
+    let hosts = [&left, &right];
+    for (turn, from) in [(1, 0), (2, 1)] {
+        let mut client = control(hosts[from], pair.dirs[from].path());
+        client.call(&Call::Handover(NoParams {})).unwrap();
+        until_media(&pair.ingest, turn + 1, 3000);
+        let records = pair.ingest.records();
+        let last = records[turn - 1].media().last().unwrap().arrived;
+        let first = records[turn].media().next().unwrap().arrived;
+        assert!(first > last, "two hosts have published at once");
+        println!("{:.2} s without media at a planned hand-over", (first - last).as_secs_f64());
+        let other = ["left", "right"][1 - from];
+        hosts[from]
+            .until("a standby that is ready", LIMIT, || {
+                let hosts = hosts[from].status().ok()?.hosts?;
+                let own = hosts.hosts.iter().find(|host| host.host == hosts.host)?;
+                (own.ready && hosts.active.as_deref() == Some(other)).then_some(())
+            })
+            .unwrap();
+    }
+    assert_eq!(pair.ingest.records().len(), 3);
+    for broadcast in hosts {
+        assert!(!broadcast.log().contains("got ready in time"), "{}", broadcast.log());
+    }
+}

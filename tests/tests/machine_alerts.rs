@@ -15,10 +15,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use rustix::process::Signal;
 use tgs_e2e::{
     bin_path::workspace,
     broadcast::until,
     clips::noisy,
+    etcd::Etcd,
     ingest::Ingest,
     machine::{ENV_FILE, Machine, UNIT},
     prometheus::{Alert, Prometheus, panels},
@@ -119,6 +121,7 @@ struct Scene {
     ingest: Ingest,
     line: Throttle,
     prometheus: Prometheus,
+    etcd: Etcd,
     fired: BTreeSet<String>,
 }
 
@@ -141,6 +144,11 @@ impl Scene {
             ("ALSO_OUTPUT_URLS", "dead=rtmp://127.0.0.1:9/live/key".to_owned()),
             // No disk is mounted there.
             ("RECORD_DIR", "/mnt/missing/records".to_owned()),
+            // The only host.
+            ("HA_ENDPOINTS", self.etcd.url()),
+            ("HA_KEY", "/tgs/alerts".to_owned()),
+            ("HA_TTL", "3s".to_owned()),
+            ("HA_WITHOUT_ETCD", "stay".to_owned()),
         ];
         let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.machine.settings(ENV_FILE, &settings).unwrap();
@@ -297,7 +305,8 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
     let rules = compressed(dir.path());
     let prometheus = Prometheus::watching(Some("127.0.0.1:9090"), &rules, "250ms").unwrap();
     let alone = Prometheus::watching(None, &rules, "250ms").unwrap();
-    let mut scene = Scene { machine, dc, ingest, line, prometheus, fired: BTreeSet::new() };
+    let etcd = Etcd::start().unwrap();
+    let mut scene = Scene { machine, dc, ingest, line, prometheus, etcd, fired: BTreeSet::new() };
     let session = || scene.dc.new_session(World::ALICE, 2);
     let (first, standby, second, dead) = (session(), session(), session(), session());
     scene.dc.revoke(dead.key_id);
@@ -308,6 +317,11 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
     scene.plays_well();
     // The test DC has no second of it for viewers.
     scene.fire(&["TgsYtDlpStale", "TgsViewersSeeNothing", "TgsOutputDown", "TgsRecordingStopped"]);
+    scene.fire(&["TgsNoStandby"]);
+    scene.etcd.signal(Signal::STOP).unwrap();
+    scene.fire(&["TgsHaWithoutEtcd"]);
+    scene.etcd.signal(Signal::CONT).unwrap();
+    scene.quiet(&["TgsHaWithoutEtcd"]);
 
     // Nothing that plays, and a standby session that is dead.
     let missing: Vec<_> = (0..12).map(|n| format!("missing-{n}.mp4\n")).collect();

@@ -20,6 +20,7 @@ use tgs_e2e::{
     bin_path::workspace,
     broadcast::{Broadcast, Launch, executable},
     clips::noisy,
+    etcd::Etcd,
     nginx::free_port,
     prometheus::{Alert, Prometheus, metrics_of, panels},
     telegram::Scene,
@@ -31,6 +32,15 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// A further output, where nothing listens.
 const ALSO: &str = "dead=rtmp://127.0.0.1:9/live/key";
+
+/// Makes the scene's broadcast one host of a hot standby; it is alone.
+fn with_etcd(scene: &mut Scene) -> Etcd {
+    let etcd = Etcd::start().unwrap();
+    for (name, value) in [("HA_ENDPOINTS", &*etcd.url()), ("HA_KEY", "/tgs/metrics"), ("HA_TTL", "3s")] {
+        scene.set(name, value).unwrap();
+    }
+    etcd
+}
 
 fn film() -> PathBuf {
     noisy("film", 4000).path().unwrap()
@@ -97,6 +107,7 @@ fn promtool_has_nothing_to_say_in_any_state() {
     scene.set("LIVE_KEY", "0123456789abcdef").unwrap();
     scene.set("ALSO_OUTPUT_URLS", ALSO).unwrap();
     scene.set("RECORD_DIR", tools.path().join("records").to_str().unwrap()).unwrap();
+    let _etcd = with_etcd(&mut scene);
     let silence = scene.dc.fault(Fault::Silence, When::method("users.getUsers"));
     let launch = scene.launch().unwrap().play([film()]).arg(web.url("/hangs.mp4"));
     let mut broadcast = launch.start().unwrap();
@@ -195,6 +206,7 @@ fn alerts_and_dashboard_ask_for_what_is_there() {
     scene.set("VIEWER_CHECK", "1").unwrap();
     scene.set("ALSO_OUTPUT_URLS", ALSO).unwrap();
     scene.set("RECORD_DIR", tools.path().join("records").to_str().unwrap()).unwrap();
+    let _etcd = with_etcd(&mut scene);
     let mut broadcast = scene.launch().unwrap().play([film()]).start().unwrap();
     broadcast.wait_metric("tgs_standby_valid", 1.0, LIMIT).unwrap();
     let asked = || broadcast.metric("tgs_viewer_live_edge_age_seconds").ok();

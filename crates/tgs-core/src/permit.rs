@@ -55,19 +55,40 @@ impl Permit {
         Self(None)
     }
 
-    /// A permit that ends at `until` (by [`boot_time`]) unless it is extended. Starts the thread
-    /// that aborts the connections. `silence` is what [`Permit::silence`] returns.
-    pub fn until(until: Duration, silence: Duration) -> io::Result<Self> {
-        let term = Arc::new(Term {
-            until: AtomicU64::new(nanos(until)),
+    /// A permit that has not begun. `silence` is what [`Permit::silence`] returns.
+    #[must_use]
+    pub fn pending(silence: Duration) -> Self {
+        Self(Some(Arc::new(Term {
+            until: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             silence,
             open: Mutex::default(),
             next: AtomicU64::new(0),
-        });
-        let watched = Arc::downgrade(&term);
-        thread::Builder::new().name("fence".into()).spawn(move || Term::watch(&watched))?;
-        Ok(Self(Some(term)))
+        })))
+    }
+
+    /// A permit that has begun; see [`Permit::pending`] and [`Permit::begin`].
+    pub fn until(until: Duration, silence: Duration) -> io::Result<Self> {
+        let permit = Self::pending(silence);
+        permit.begin(until)?;
+        Ok(permit)
+    }
+
+    /// Begins a pending permit, once: it ends at `until` (by [`boot_time`]) unless it is extended.
+    /// Starts the thread that aborts the connections.
+    pub fn begin(&self, until: Duration) -> io::Result<()> {
+        let Some(term) = &self.0 else { return Ok(()) };
+        term.until.store(nanos(until), Ordering::SeqCst);
+        let watched = Arc::downgrade(term);
+        thread::Builder::new().name("fence".into()).spawn(move || Term::watch(&watched)).map(drop)
+    }
+
+    /// Whether the permit has ended. One that has not begun has not.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.as_ref().is_some_and(|term| {
+            term.ended.load(Ordering::SeqCst) || term.until.load(Ordering::SeqCst) != 0 && !term.is_valid()
+        })
     }
 
     /// Whether media may be sent now.
@@ -208,6 +229,16 @@ mod tests {
         let _guard = permit.register(|| panic!("aborted"));
         permit.end();
         assert!(permit.is_valid() && permit.left().is_none());
+    }
+
+    #[test]
+    fn a_pending_permit_is_neither_valid_nor_over() {
+        let permit = Permit::pending(HOUR);
+        assert!(!permit.is_valid() && !permit.is_over());
+        permit.begin(boot_time() + HOUR).unwrap();
+        assert!(permit.is_valid() && !permit.is_over());
+        permit.end();
+        assert!(!permit.is_valid() && permit.is_over());
     }
 
     #[test]

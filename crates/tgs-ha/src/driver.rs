@@ -3,6 +3,7 @@
 //! The permit is safe whatever hangs here: it ends by itself, on a thread of its own.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -54,6 +55,9 @@ pub(crate) struct Driver {
     /// What was written last.
     written: Record,
     terms: u64,
+    takeovers: u64,
+    /// The offer that etcd has of this host.
+    announced: Option<String>,
     failing: bool,
 }
 
@@ -78,6 +82,8 @@ impl Driver {
             next_record: 0,
             written: Record::default(),
             terms: 0,
+            takeovers: 0,
+            announced: None,
             failing: false,
         }
     }
@@ -107,7 +113,7 @@ impl Driver {
 
     fn start_watch(&self) -> AbortHandle {
         let (endpoints, options) = self.watch.clone();
-        let (preferred, key) = (self.pool.preferred(), self.keys.active.clone());
+        let (preferred, key) = (self.pool.preferred(), self.keys.all.clone());
         let run = watch::run(endpoints, options, preferred, key, self.shared.wake.clone());
         tokio::spawn(run).abort_handle()
     }
@@ -121,6 +127,7 @@ impl Driver {
         self.look().await?;
         if self.election.is_active() {
             self.write_record().await?;
+            self.announce().await?;
         }
         if self.shared.lock().wish == Wish::HandOver {
             let handed_over = self.hand_over().await;
@@ -157,10 +164,10 @@ impl Driver {
     /// Says that this host is present, and what of it has changed.
     async fn present(&mut self) -> Result<(), EtcdError> {
         let wanted = self.shared.lock().info.clone();
-        if self.is_present && (wanted.ready, &wanted.session) == (self.info.ready, &self.info.session) {
+        if self.is_present && same_but_lease(&wanted, &self.info) {
             return Ok(());
         }
-        (self.info.ready, self.info.session) = (wanted.ready, wanted.session);
+        self.info = HostInfo { lease: self.info.lease, instance: self.info.instance.clone(), ..wanted };
         requests::present(&mut self.pool, &self.keys, &self.info).await?;
         self.is_present = true;
         Ok(())
@@ -175,6 +182,7 @@ impl Driver {
             }
             self.observed = observed;
             let step = self.election.answered(self.seen(), now());
+            self.follow_offer().await?;
             self.show();
             match step {
                 Some(Step::Take(lease)) => {
@@ -245,8 +253,90 @@ impl Driver {
         Ok(())
     }
 
+    /// Announces a hand-over, or withdraws it.
+    async fn announce(&mut self) -> Result<(), EtcdError> {
+        let offer = self.shared.lock().offer.clone();
+        let id = offer.as_ref().map(|offer| offer.id.clone());
+        let Some(active) = self.observed.active.clone().filter(|_| id != self.announced) else {
+            return Ok(());
+        };
+        requests::announce(&mut self.pool, &self.keys, &active, offer.as_ref()).await?;
+        self.announced = id;
+        Ok(())
+    }
+
+    /// Begins to hold a broadcast for an offer to this host, and ends that when the offer is gone.
+    async fn follow_offer(&mut self) -> Result<(), EtcdError> {
+        let active = self.observed.active.as_ref().map(|active| active.lease);
+        let own = active.is_some() && active == self.election.lease();
+        let offer = self.observed.offer.clone().filter(|offer| offer.to == self.info.host && !own);
+        let held = self.shared.lock().term.as_ref().and_then(|term| term.offer.clone());
+        if own || offer.as_ref().map(|offer| &offer.id) == held.as_ref() {
+            return Ok(());
+        }
+        if held.is_some() {
+            self.drop_held();
+        }
+        let Some(offer) = offer.filter(|_| !self.election.is_active()) else { return Ok(()) };
+        let queue = requests::queue(&mut self.pool, &self.keys).await?;
+        let queue = queue.and_then(|queue| serde_json::from_slice(&queue).ok());
+        let record = Some(Record { queue, ..offer.record });
+        self.terms += 1;
+        let permit = Permit::pending(self.silence());
+        let term = OnAirTerm { permit, number: self.terms, record, offer: Some(offer.id) };
+        self.shared.update(|state| state.term = Some(term));
+        Ok(())
+    }
+
+    /// Ends a broadcast that is held and will not be aired.
+    fn drop_held(&mut self) {
+        self.shared.update(|state| {
+            state.info.holds.clear();
+            if let Some(term) = state.term.take_if(|term| term.offer.is_some()) {
+                term.permit.end();
+            }
+        });
+    }
+
+    /// The held broadcast, if it continues where the host before has left.
+    fn held_term(&self) -> Option<OnAirTerm> {
+        let term = self.shared.lock().term.clone().filter(|term| term.offer.is_some())?;
+        let (offered, left) = (term.record.as_ref()?, self.record()?);
+        (left.left && left.position == offered.position && !term.permit.is_over()).then_some(term)
+    }
+
+    fn silence(&self) -> Duration {
+        Duration::from_secs(5).min(self.ttl / 2)
+    }
+
+    /// Airs the held broadcast.
+    fn begin_held(&mut self, term: &OnAirTerm, until: Option<Millis>) -> io::Result<()> {
+        let end = until.map(Duration::from_millis);
+        term.permit.begin(end.unwrap_or_else(|| boot_time() + self.ttl))?;
+        term.permit.extend(end);
+        self.takeovers += 1;
+        log::info!("this host ({}) is on air", self.info.host);
+        self.written = Record::default();
+        self.next_record = 0;
+        self.shared.update(|state| {
+            state.info.holds.clear();
+            state.record = Record { left: false, ..term.record.clone().unwrap_or_default() };
+            if let Some(term) = &mut state.term {
+                term.offer = None;
+            }
+        });
+        self.show();
+        Ok(())
+    }
+
     /// Begins a term on air.
     async fn begin(&mut self, until: Option<Millis>) -> Result<(), EtcdError> {
+        if let Some(term) = self.held_term()
+            && self.begin_held(&term, until).is_ok()
+        {
+            return Ok(());
+        }
+        self.drop_held();
         let queue = match requests::queue(&mut self.pool, &self.keys).await {
             Ok(queue) => queue,
             Err(error) => {
@@ -256,7 +346,7 @@ impl Driver {
             }
         };
         let record = self.observed.state.as_deref().and_then(|state| Record::read(state, queue.as_deref()));
-        let silence = Duration::from_secs(5).min(self.ttl / 2);
+        let silence = self.silence();
         let end = until.map(Duration::from_millis);
         let permit = match Permit::until(end.unwrap_or_else(|| boot_time() + self.ttl), silence) {
             Ok(permit) => permit,
@@ -268,6 +358,7 @@ impl Driver {
         };
         permit.extend(end);
         self.terms += 1;
+        self.takeovers += 1;
         let number = self.terms;
         log::info!("this host ({}) is on air", self.info.host);
         // The first record is this host's, also before its broadcast has set one.
@@ -275,13 +366,15 @@ impl Driver {
         self.next_record = 0;
         self.shared.update(|state| {
             state.record = Record { left: false, ..record.clone().unwrap_or_default() };
-            state.term = Some(OnAirTerm { permit, number, record });
+            state.term = Some(OnAirTerm { permit, number, record, offer: None });
         });
         self.show();
         Ok(())
     }
 
     fn end(&mut self, why: &str) {
+        self.announced = None;
+        self.shared.lock().offer = None;
         if let Some(term) = self.shared.update(|state| state.term.take()) {
             term.permit.end();
             log::warn!("{why}; it is a standby now");
@@ -327,7 +420,9 @@ impl Driver {
             return Err(HandOverError::NotActive);
         }
         let view = self.shared.lock().view.clone();
-        let to = successor(&view, &self.info.host).ok_or(HandOverError::NoStandby)?;
+        let holds = |host: &&HostInfo| self.announced.as_ref().is_some_and(|offer| host.holds == *offer);
+        let to = view.hosts.iter().find(holds).cloned().or_else(|| successor(&view, &self.info.host));
+        let to = to.ok_or(HandOverError::NoStandby)?;
         let refused = |error: EtcdError| HandOverError::Etcd(error.to_string());
         let record = Record { left: true, ..self.shared.lock().record.clone() };
         self.write(record).await.map_err(refused)?;
@@ -408,18 +503,24 @@ impl Driver {
         self.shared.update(|state| {
             let looked = state.view.looked || self.is_present && !self.observed.hosts.is_empty();
             state.view = HaView {
-                active: self.election.is_active() && state.term.is_some(),
+                active: self.election.is_active()
+                    && state.term.as_ref().is_some_and(|term| term.offer.is_none()),
                 holder: self.observed.active.as_ref().map(|active| active.host.clone()),
                 hosts: self.observed.hosts.clone(),
                 looked,
                 lease_left,
                 etcd_failure: state.view.etcd_failure.take(),
                 problem,
-                terms: self.terms,
+                takeovers: self.takeovers,
                 record,
             };
         });
     }
+}
+
+/// Whether both say the same of a host, but for what the driver fills in.
+fn same_but_lease(one: &HostInfo, other: &HostInfo) -> bool {
+    (one.ready, &one.session, &one.holds) == (other.ready, &other.session, &other.holds)
 }
 
 fn now() -> Millis {

@@ -18,6 +18,8 @@ pub struct HostInfo {
     pub ready: bool,
     /// A hash of its Telegram session; empty without one.
     pub session: String,
+    /// The number of the offer that it holds a broadcast ready for; empty without one.
+    pub holds: String,
     /// Its lease.
     pub lease: i64,
 }

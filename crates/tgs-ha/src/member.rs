@@ -10,14 +10,19 @@ use std::{
 };
 
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
-use tgs_core::{permit::Permit, secret::Secret, supervise::contain, tls::TlsFiles};
+use tgs_core::{
+    permit::{Permit, boot_time},
+    secret::Secret,
+    supervise::contain,
+    tls::TlsFiles,
+};
 use tokio::sync::Notify;
 
 use crate::{
     driver::Driver,
     error::{HaError, HandOverError},
     hosts::HostInfo,
-    record::Record,
+    record::{Offer, Record},
 };
 
 /// How long the end of a member waits for etcd.
@@ -56,6 +61,9 @@ pub struct OnAirTerm {
     pub number: u64,
     /// From where the broadcast continues; `None` if no host has been on air before.
     pub record: Option<Record>,
+    /// The number of the offer, if the host on air has announced that it will hand over: the permit is
+    /// pending, and the broadcast is to be held ready until it begins.
+    pub offer: Option<String>,
 }
 
 /// What a host knows of the hot standby.
@@ -75,8 +83,8 @@ pub struct HaView {
     pub etcd_failure: Option<String>,
     /// What keeps this host from taking over.
     pub problem: Option<String>,
-    /// The terms on air so far.
-    pub terms: u64,
+    /// How often this host has taken the air.
+    pub takeovers: u64,
     /// The newest record of another host.
     pub record: Option<Record>,
 }
@@ -106,6 +114,8 @@ pub(crate) struct SharedState {
     pub(crate) term: Option<OnAirTerm>,
     /// What is to be written while this host is on air.
     pub(crate) record: Record,
+    /// The hand-over to be announced.
+    pub(crate) offer: Option<Offer>,
     pub(crate) wish: Wish,
     /// The result of the last hand-over.
     pub(crate) handed_over: Option<Result<String, HandOverError>>,
@@ -161,6 +171,7 @@ impl Member {
                 info: config.info.clone(),
                 term: None,
                 record: Record::default(),
+                offer: None,
                 wish: Wish::Take,
                 handed_over: None,
                 ended: false,
@@ -231,6 +242,35 @@ impl Member {
     pub fn successor(&self) -> Option<HostInfo> {
         let state = self.shared.lock();
         successor(&state.view, &state.info.host)
+    }
+
+    /// Announces that this host will hand over, and that the broadcast will continue as `record` says.
+    /// Returns the number of the offer; `None` if no host is ready.
+    #[must_use]
+    pub fn announce(&self, record: Record) -> Option<String> {
+        let to = self.successor()?.host;
+        let id = format!("{:x}", boot_time().as_nanos());
+        self.shared.update(|state| state.offer = Some(Offer { id: id.clone(), to, record }));
+        self.shared.wake.notify_one();
+        Some(id)
+    }
+
+    /// Whether a host holds a broadcast ready for the offer.
+    #[must_use]
+    pub fn is_held(&self, offer: &str) -> bool {
+        self.shared.lock().view.hosts.iter().any(|host| host.holds == offer)
+    }
+
+    /// Withdraws an announced hand-over.
+    pub fn withdraw(&self) {
+        self.shared.update(|state| state.offer = None);
+        self.shared.wake.notify_one();
+    }
+
+    /// Says that this host holds a broadcast ready for the offer.
+    pub fn hold(&self, offer: &str) {
+        self.shared.update(|state| offer.clone_into(&mut state.info.holds));
+        self.shared.wake.notify_one();
     }
 
     /// Gives the air to another host that is ready. The broadcast must have ended: the permit ends.

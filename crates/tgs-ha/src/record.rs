@@ -55,6 +55,17 @@ impl Record {
     }
 }
 
+/// An announced hand-over: the host prepares a broadcast at the position, and says so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Offer {
+    /// Which offer it is.
+    pub(crate) id: String,
+    /// The host that prepares.
+    pub(crate) to: String,
+    /// Where it will continue.
+    pub(crate) record: Record,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -2,7 +2,7 @@
 
 use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse};
 
-use crate::{election::LeaseId, error::EtcdError, etcd::EtcdPool, hosts::HostInfo};
+use crate::{election::LeaseId, error::EtcdError, etcd::EtcdPool, hosts::HostInfo, record::Offer};
 
 /// The most hosts that are read.
 const MOST_HOSTS: i64 = 64;
@@ -10,20 +10,25 @@ const MOST_HOSTS: i64 = 64;
 /// The names of the keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
+    /// The beginning of all.
+    pub(crate) all: String,
     pub(crate) active: String,
     hosts: String,
     state: String,
     queue: String,
+    handover: String,
 }
 
 impl Keys {
     /// The keys below `key`.
     pub(crate) fn below(key: &str) -> Self {
         Self {
+            all: format!("{key}/"),
             active: format!("{key}/active"),
             hosts: format!("{key}/hosts/"),
             state: format!("{key}/state"),
             queue: format!("{key}/queue"),
+            handover: format!("{key}/handover"),
         }
     }
 }
@@ -45,6 +50,8 @@ pub(crate) struct Observed {
     pub(crate) state: Option<Vec<u8>>,
     /// The revision of `state`.
     pub(crate) state_revision: i64,
+    /// The hand-over that is announced.
+    pub(crate) offer: Option<Offer>,
 }
 
 /// Requests a lease.
@@ -87,6 +94,7 @@ pub(crate) async fn look(pool: &mut EtcdPool, keys: &Keys) -> Result<Observed, E
                 TxnOp::get(keys.active.clone(), None),
                 TxnOp::get(keys.hosts.clone(), Some(hosts)),
                 TxnOp::get(keys.state.clone(), None),
+                TxnOp::get(keys.handover.clone(), None),
             ]);
             async move { client.txn(txn).await.map(|done| done.op_responses()) }
         })
@@ -105,6 +113,7 @@ pub(crate) async fn look(pool: &mut EtcdPool, keys: &Keys) -> Result<Observed, E
                     });
                 }
                 1 => observed.hosts.extend(serde_json::from_slice::<HostInfo>(pair.value())),
+                3 => observed.offer = serde_json::from_slice(pair.value()).ok(),
                 _ => {
                     observed.state = Some(pair.value().to_vec());
                     observed.state_revision = pair.mod_revision();
@@ -157,6 +166,27 @@ pub(crate) async fn write_record(
         puts.extend(queue.clone().map(|queue| TxnOp::put(keys.queue.clone(), queue, None)));
         let txn = Txn::new().when(is_held(&keys, &active)).and_then(puts);
         async move { client.txn(txn).await.map(|done| done.succeeded()) }
+    })
+    .await
+}
+
+/// Announces a hand-over while this host is active, or withdraws it.
+pub(crate) async fn announce(
+    pool: &mut EtcdPool,
+    keys: &Keys,
+    active: &ActiveKey,
+    offer: Option<&Offer>,
+) -> Result<(), EtcdError> {
+    let (keys, active) = (keys.clone(), active.clone());
+    let value = offer.map(|offer| serde_json::to_vec(offer).unwrap_or_default());
+    pool.call(move |mut client| {
+        let key = keys.handover.clone();
+        let change = match value.clone() {
+            Some(value) => TxnOp::put(key, value, Some(PutOptions::new().with_lease(active.lease))),
+            None => TxnOp::delete(key, None),
+        };
+        let txn = Txn::new().when(is_held(&keys, &active)).and_then([change]);
+        async move { client.txn(txn).await.map(drop) }
     })
     .await
 }

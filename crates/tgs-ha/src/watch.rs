@@ -1,9 +1,9 @@
-//! Wakes the driver when the key `active` changes. It only saves time: the driver looks at the key
+//! Wakes the driver when a key changes. It only saves time: the driver looks at the keys
 //! in any case, and decides by what it reads.
 
 use std::{sync::Arc, time::Duration};
 
-use etcd_client::{Client, ConnectOptions, Error};
+use etcd_client::{Client, ConnectOptions, Error, WatchOptions};
 use tokio::{sync::Notify, time::timeout};
 
 use crate::etcd::PreferredEndpoint;
@@ -11,7 +11,7 @@ use crate::etcd::PreferredEndpoint;
 /// How often a watch looks whether it is at the endpoint that answers.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Watches `key` until the task is aborted.
+/// Watches the keys that begin with `key` until the task is aborted.
 pub(crate) async fn run(
     endpoints: Vec<String>,
     options: ConnectOptions,
@@ -35,7 +35,10 @@ async fn watch(
     is_preferred: impl Fn() -> bool,
 ) -> Result<(), Error> {
     let mut client = Client::connect([endpoint], Some(options.clone())).await?;
-    let Ok(watching) = timeout(LOOK * 2, client.watch(key, None)).await else { return Ok(()) };
+    let Ok(watching) = timeout(LOOK * 2, client.watch(key, Some(WatchOptions::new().with_prefix()))).await
+    else {
+        return Ok(());
+    };
     let mut watching = watching?;
     while is_preferred() {
         match timeout(LOOK, watching.message()).await {

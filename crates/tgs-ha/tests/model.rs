@@ -5,7 +5,8 @@
 //! Time advances in steps of a third of the TTL. All clocks always show the same time, and what
 //! they have noted moves into the past instead: so equal situations are equal states, and a history
 //! has no end. A host has at most one request under way, as the driver has, and one that it has
-//! given up, which etcd may still execute.
+//! given up, which etcd may still execute. Nothing has to happen before time passes: a host that
+//! does nothing is stopped, and a request that is not executed is lost in a partition.
 
 use stateright::{Checker, Model, Property};
 use tgs_ha::election::{Answer, Election, LeaseId, Millis, Step, Timing};
@@ -16,7 +17,7 @@ const TTL: Millis = 3 * TICK;
 const TIMING: Timing = Timing { ttl: TTL, margin: 250, stays: false };
 
 /// The time that all clocks show. What was noted longer ago is all alike.
-const NOW: Millis = 2 * TTL;
+const NOW: Millis = TTL;
 
 /// Steps within which somebody may publish again once nothing fails: a lease that was just renewed
 /// by a change of the leader, its detection, and the rounds of the driver.
@@ -27,8 +28,6 @@ struct Host {
     election: Election,
     /// By its own clock.
     permit: Option<Millis>,
-    paused: bool,
-    cut_off: bool,
     /// Under way to etcd.
     request: Option<Request>,
     /// Given up by the host, and perhaps still executed.
@@ -63,8 +62,10 @@ struct World {
     /// When the lease of each host runs out, by etcd's clock.
     leases: [Option<(LeaseId, Millis)>; 2],
     active: Option<LeaseId>,
-    /// Pauses, losses of requests, hand-overs and changes of the leader so far.
-    faults: u8,
+    /// How long etcd keeps a lease.
+    lasts: Millis,
+    /// Whether the extra event has happened.
+    happened: bool,
     /// The length of a tick by each host's clock.
     rates: [Millis; 2],
 }
@@ -73,6 +74,8 @@ struct World {
 enum Event {
     /// Time passes.
     Tick,
+    /// A host looks at its clock.
+    Look(usize),
     /// etcd revokes a lease that has run out.
     Expire(usize),
     /// A host that is idle begins a request.
@@ -87,10 +90,6 @@ enum Event {
     Deliver(usize),
     /// The host gives up its request; it or its answer is lost, or late.
     GiveUp(usize),
-    Pause(usize),
-    Resume(usize),
-    CutOff(usize),
-    Join(usize),
     /// A new leader of etcd renews all leases.
     LeaderChange,
 }
@@ -126,16 +125,12 @@ impl World {
             let past = |time: Millis| time.saturating_sub(rate);
             let host = &mut self.hosts[index];
             host.election = host.election.rebased(rate);
-            host.permit = host.permit.map(past);
+            host.permit = host.permit.map(past).filter(|until| *until > NOW);
             host.request = host.request.map(|request| request.with_sent(past));
             host.late = host.late.map(|request| request.with_sent(past));
             host.answer = host.answer.map(|answer| with_sent(answer, past));
-            if !host.paused {
-                let step = host.election.tick(NOW);
-                self.follow(index, step);
-            }
             let lease = &mut self.leases[index];
-            *lease = lease.map(|(id, ends)| (id, ends.saturating_sub(TICK)));
+            *lease = lease.map(|(id, ends)| (id, ends.saturating_sub(TICK).max(NOW)));
         }
     }
 
@@ -159,7 +154,7 @@ impl World {
 
     /// Executes a request; returns its answer.
     fn execute(&mut self, host: usize, request: Request) -> Option<Answer> {
-        let ends = NOW + TTL;
+        let ends = NOW + self.lasts;
         match request {
             Request::Grant { sent } => {
                 // One lease a host keeps the model small: an older one is given up.
@@ -196,7 +191,6 @@ impl World {
     fn recovers(&self) -> bool {
         let mut world = self.clone();
         for host in &mut world.hosts {
-            (host.paused, host.cut_off) = (false, false);
             (host.request, host.answer, host.late) = (None, None, None);
         }
         for _ in 0..RECOVERY {
@@ -227,30 +221,35 @@ impl World {
     }
 }
 
-/// The model, with the most faults of a history.
-struct TwoHosts(u8);
+/// What may happen once in a history, beside losses, delays and pauses, which always may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extra {
+    Nothing,
+    /// The host on air hands over.
+    HandOver,
+    /// etcd executes a request after its host has given it up.
+    LateRequest,
+    LeaderChange,
+}
+
+/// The model: what may happen, and how long etcd keeps a lease.
+struct TwoHosts(Extra, Millis);
 
 impl Model for TwoHosts {
     type State = World;
     type Action = Event;
 
     fn init_states(&self) -> Vec<World> {
-        let host = Host {
-            election: Election::new(TIMING),
-            permit: None,
-            paused: false,
-            cut_off: false,
-            request: None,
-            late: None,
-            answer: None,
-        };
+        let host =
+            Host { election: Election::new(TIMING), permit: None, request: None, late: None, answer: None };
         // A clock that is slow by 1 % is the dangerous one; the other may be fast.
-        let rates = [[990, 1010], [1010, 990]];
+        let rates = [[990, 1010]];
         let world = |rates| World {
             hosts: [host.clone(), host.clone()],
             leases: [None, None],
             active: None,
-            faults: 0,
+            lasts: self.1,
+            happened: false,
             rates,
         };
         rates.into_iter().map(world).collect()
@@ -258,46 +257,36 @@ impl Model for TwoHosts {
 
     fn actions(&self, world: &World, actions: &mut Vec<Event>) {
         actions.push(Event::Tick);
-        let may_fail = world.faults < self.0;
+        let may = |extra| self.0 == extra && !world.happened;
         for (index, host) in world.hosts.iter().enumerate() {
             if world.leases[index].is_some_and(|(_, ends)| NOW >= ends) {
                 actions.push(Event::Expire(index));
             }
-            let (runs, reachable) = (!host.paused, !host.cut_off);
             let idle = host.request.is_none() && host.answer.is_none();
-            if runs && idle {
+            actions.push(Event::Look(index));
+            if idle {
                 actions.push(Event::Ask(index, Ask::Lease));
                 if host.election.lease().is_some() {
                     actions.push(Event::Ask(index, Ask::Look));
                 }
-                if host.election.is_active() && may_fail {
+                if host.election.is_active() && may(Extra::HandOver) {
                     actions.push(Event::Leave(index));
                 }
             }
-            if host.request.is_some() && reachable {
+            if host.request.is_some() {
                 actions.push(Event::Execute(index));
             }
-            if host.late.is_some() && reachable {
+            if host.late.is_some() {
                 actions.push(Event::ExecuteLate(index));
             }
-            if host.answer.is_some() && runs && reachable {
+            if host.answer.is_some() {
                 actions.push(Event::Deliver(index));
             }
-            if runs && !idle && may_fail {
+            if !idle {
                 actions.push(Event::GiveUp(index));
             }
-            actions.extend(match (host.paused, may_fail) {
-                (true, _) => Some(Event::Resume(index)),
-                (false, true) => Some(Event::Pause(index)),
-                (false, false) => None,
-            });
-            actions.extend(match (host.cut_off, may_fail) {
-                (true, _) => Some(Event::Join(index)),
-                (false, true) => Some(Event::CutOff(index)),
-                (false, false) => None,
-            });
         }
-        if may_fail {
+        if may(Extra::LeaderChange) {
             actions.push(Event::LeaderChange);
         }
     }
@@ -306,10 +295,14 @@ impl Model for TwoHosts {
         let mut world = last.clone();
         match event {
             Event::Tick => world.tick(),
+            Event::Look(host) => {
+                let step = world.hosts[host].election.tick(NOW);
+                world.follow(host, step);
+            }
             Event::Expire(host) => world.expire(host),
             Event::Ask(host, ask) => world.ask(host, ask),
             Event::Leave(host) => {
-                world.faults += 1;
+                world.happened = true;
                 let from = world.hosts[host].election.lease()?;
                 let step = world.hosts[host].election.leave();
                 world.follow(host, step);
@@ -330,19 +323,18 @@ impl Model for TwoHosts {
                 world.follow(host, step);
             }
             Event::GiveUp(host) => {
-                world.faults += 1;
                 let state = &mut world.hosts[host];
                 // The answer is lost with the request that it belongs to.
-                state.late = state.request.take();
                 state.answer = None;
+                let given_up = state.request.take().filter(|request| request.is_dangerous_late());
+                if self.0 == Extra::LateRequest && !world.happened && given_up.is_some() {
+                    state.late = given_up;
+                    world.happened = true;
+                }
             }
-            Event::Pause(host) => (world.hosts[host].paused, world.faults) = (true, world.faults + 1),
-            Event::Resume(host) => world.hosts[host].paused = false,
-            Event::CutOff(host) => (world.hosts[host].cut_off, world.faults) = (true, world.faults + 1),
-            Event::Join(host) => world.hosts[host].cut_off = false,
             Event::LeaderChange => {
-                world.faults += 1;
-                let ends = NOW + TTL;
+                world.happened = true;
+                let ends = NOW + world.lasts;
                 for lease in world.leases.iter_mut().flatten() {
                     lease.1 = ends;
                 }
@@ -355,14 +347,19 @@ impl Model for TwoHosts {
         vec![
             Property::always("never two", |_, world: &World| !(world.may_publish(0) && world.may_publish(1))),
             Property::always("soon one again", |_, world: &World| world.recovers()),
-            Property::sometimes("either publishes", |_, world: &World| {
-                world.may_publish(1) && world.faults > 0 && world.hosts[0].paused
+            Property::sometimes("the second takes over", |_, world: &World| {
+                world.may_publish(1) && world.hosts[0].election.is_active()
             }),
         ]
     }
 }
 
 impl Request {
+    /// Whether it may do harm when it is executed late.
+    fn is_dangerous_late(self) -> bool {
+        !matches!(self, Self::Grant { .. } | Self::Look)
+    }
+
     fn with_sent(self, change: impl Fn(Millis) -> Millis) -> Self {
         match self {
             Self::Grant { sent } => Self::Grant { sent: change(sent) },
@@ -380,16 +377,30 @@ fn with_sent(answer: Answer, change: impl Fn(Millis) -> Millis) -> Answer {
     }
 }
 
+fn check(extra: Extra, states: usize) {
+    let model = TwoHosts(extra, TTL);
+    let checked = model.checker().threads(2).target_state_count(states).spawn_bfs().join();
+    println!("{extra:?}: {} states, depth {}", checked.unique_state_count(), checked.max_depth());
+    checked.assert_properties();
+}
+
 #[test]
 fn never_two_hosts_may_publish_and_soon_one_may_again() {
-    let faults = std::env::var("FAULTS").ok().and_then(|f| f.parse().ok()).unwrap_or(1);
-    let states = std::env::var("STATES").ok().and_then(|f| f.parse().ok()).unwrap_or(2_000_000);
-    let checked = TwoHosts(faults).checker().threads(2).target_state_count(states).spawn_bfs().join();
-    println!(
-        "{} states, {} unique, depth {}",
-        checked.state_count(),
-        checked.unique_state_count(),
-        checked.max_depth()
-    );
-    checked.assert_properties();
+    // All states there are.
+    check(Extra::Nothing, usize::MAX);
+}
+
+#[test]
+#[ignore = "17 million states take minutes; with --run-ignored, after a change of the election"]
+fn nor_with_a_hand_over_a_late_request_or_another_leader() {
+    for extra in [Extra::HandOver, Extra::LateRequest, Extra::LeaderChange] {
+        check(extra, usize::MAX);
+    }
+}
+
+#[test]
+fn the_model_finds_a_permit_that_outlives_its_lease() {
+    let model = TwoHosts(Extra::Nothing, TTL - TICK);
+    let checked = model.checker().threads(2).spawn_bfs().join();
+    assert!(checked.discovery("never two").is_some());
 }

@@ -162,6 +162,9 @@ impl<'a> Broadcast<'a> {
         if let Some(upgrade) = &self.upgrade {
             upgrade.set_list(playlist.bookmarks());
         }
+        if let Some(feed) = &self.feed {
+            feed.follow(playlist.bookmarks());
+        }
         watch(playlist.watch(), control.clone());
         let config = engine_config(self.cli, self.settings, output);
         let saving = saver.start();

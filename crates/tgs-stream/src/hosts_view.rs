@@ -10,7 +10,7 @@ use tgs_ha::Member;
 pub(crate) struct HaMetrics {
     active: IntGauge,
     lease: Gauge,
-    pub(crate) takeovers: IntCounter,
+    takeovers: IntCounter,
     standbys: IntGauge,
     etcd: IntGauge,
 }
@@ -65,6 +65,7 @@ impl HostsView {
             version: info.version.clone(),
         };
         let lease_seconds = view.lease_left.map(|left| left.as_secs_f64());
+        METRICS.takeovers.inc_by(view.takeovers.saturating_sub(METRICS.takeovers.get()));
         METRICS.active.set(view.active.into());
         METRICS.lease.set(lease_seconds.unwrap_or_default());
         let others = view.hosts.iter().filter(|other| other.ready && other.host != self.host);
@@ -78,7 +79,7 @@ impl HostsView {
             lease_seconds,
             etcd: view.etcd_failure,
             problem: view.problem,
-            takeovers: view.terms,
+            takeovers: view.takeovers,
         }
     }
 }

@@ -11,8 +11,13 @@ use std::{
     time::Duration,
 };
 
-use tgs_core::settings::WithoutEtcd;
-use tgs_core::{error::CliError, exit::Code, permit::Permit, settings::HaSettings, systemd};
+use tgs_core::{
+    error::CliError,
+    exit::Code,
+    permit::Permit,
+    settings::{HaSettings, WithoutEtcd},
+    systemd,
+};
 use tgs_ha::{HaConfig, HostInfo, Member, OnAirTerm};
 use tgs_playout::{command::Command, engine::Control};
 use tgs_telegram::Ingest;
@@ -67,7 +72,6 @@ pub(crate) fn run(
     loop {
         let Some((term, ingest)) = host.stand_by(last)? else { return Ok(Code::Ok) };
         last = term.number;
-        METRICS.takeovers.inc();
         if let Some(code) = host.broadcast(term, ingest)? {
             return Ok(code);
         }
@@ -116,6 +120,8 @@ impl Host<'_> {
         systemd::ready();
         let preparation = Preparation::start(start, &self.member, &control, status);
         let taken = loop {
+            // The metrics.
+            let _ = self.hosts.status();
             if stopped.is_cancelled() {
                 break None;
             }
@@ -179,6 +185,7 @@ impl Host<'_> {
             succession.end_with_permit(&control).map_err(|error| {
                 CliError::from(anyhow::Error::new(error).context("start the thread that watches the permit"))
             })?;
+            succession.hold(&control);
             succession.start_recording(&control);
             let ended = assembly::run(self.start, &control, Origin::Host(succession.clone()));
             send(&control, Command::Stop);

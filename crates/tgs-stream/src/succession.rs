@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -20,10 +20,22 @@ use tgs_ha::{HandOverError, Member, OnAirTerm, Record};
 use tgs_playout::{command::Command, engine::Control};
 use tgs_telegram::Ingest;
 
-use crate::{hosts_view::HostsView, position::Position};
+use crate::{hosts_view::HostsView, playlist::Bookmarks, position::Position};
 
 /// How often the record is brought up to date.
 const EVERY: Duration = Duration::from_millis(400);
+
+/// How far ahead a host leaves the air: the successor needs the time to get ready.
+const AHEAD: Duration = Duration::from_secs(8);
+
+/// How long before the point the successor must be ready, and how much later it may be reached.
+const LEAD: Duration = Duration::from_millis(500);
+
+/// How often a point is chosen before this host leaves at once.
+const TRIES: u32 = 2;
+
+/// How often a wait looks.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The largest file that is read.
 const LARGEST: u64 = 1 << 20;
@@ -34,7 +46,14 @@ const QUEUE: &str = "queue.json";
 
 /// Where the broadcast is in its list, as the position's thread says.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PositionFeed(Arc<Mutex<FedPosition>>);
+pub(crate) struct PositionFeed(Arc<Mutex<Fed>>);
+
+#[derive(Debug, Default)]
+struct Fed {
+    position: FedPosition,
+    /// Of the engine that runs.
+    bookmarks: Option<Bookmarks>,
+}
 
 #[derive(Debug, Default)]
 enum FedPosition {
@@ -48,14 +67,23 @@ enum FedPosition {
 
 impl PositionFeed {
     pub(crate) fn set(&self, position: Position) {
-        *self.lock() = FedPosition::At(position);
+        self.lock().position = FedPosition::At(position);
     }
 
     pub(crate) fn clear(&self) {
-        *self.lock() = FedPosition::Beginning;
+        self.lock().position = FedPosition::Beginning;
     }
 
-    fn lock(&self) -> MutexGuard<'_, FedPosition> {
+    /// Names the bookmarks of the engine that begins.
+    pub(crate) fn follow(&self, bookmarks: Bookmarks) {
+        self.lock().bookmarks = Some(bookmarks);
+    }
+
+    fn bookmarks(&self) -> Option<Bookmarks> {
+        self.lock().bookmarks.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,11 +156,84 @@ impl Succession {
         self.hosts.clone()
     }
 
-    /// Notes that the air is to be handed over; the broadcast is to be stopped then.
-    pub(crate) fn ask_hand_over(&self) -> Result<(), HandOverError> {
+    /// Begins to hand the air over, at a keyframe of the broadcast of `control` if the successor gets
+    /// ready for it in time, else at once.
+    pub(crate) fn start_hand_over(self: &Arc<Self>, control: &Control) -> Result<(), HandOverError> {
         self.member.successor().ok_or(HandOverError::NoStandby)?;
-        self.hand_over.store(true, Ordering::SeqCst);
-        Ok(())
+        if self.hand_over.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let (succession, leaving) = (self.clone(), control.clone());
+        let run = move || {
+            if !(0..TRIES).any(|_| succession.leave_at_point(&leaving)) {
+                log::warn!("no standby got ready in time; this host hands over at once");
+                let _ = leaving.send(Command::Stop);
+            }
+        };
+        let started = thread::Builder::new().name("ha-leave".into()).spawn(run);
+        started.map(drop).or_else(|_| control.send(Command::Stop).map_err(|_| HandOverError::NotActive))
+    }
+
+    /// Announces a point some seconds ahead, waits until the successor holds its broadcast ready
+    /// there, leaves, and hands over. `false`: this host is still on air.
+    fn leave_at_point(&self, control: &Control) -> bool {
+        let points = control.leave_points();
+        let point = points.iter().find(|point| point.after >= AHEAD && !point.live).or(points.last());
+        let Some((point, bookmarks)) = point.zip(self.feed.bookmarks()) else { return false };
+        let Some(resume) = bookmarks.resume_point(point.turn, point.offset) else { return false };
+        let position = Position::from(resume);
+        let announced = Instant::now();
+        let record = Record { position: serde_json::to_value(&position).ok(), ..self.parts() };
+        let Some(offer) = self.member.announce(Record { host: self.host.clone(), ..record }) else {
+            return false;
+        };
+        let stopped = control.stopped();
+        while !self.member.is_held(&offer) {
+            if announced.elapsed() + LEAD > point.after || stopped.wait(LOOK) {
+                self.member.withdraw();
+                return false;
+            }
+        }
+        control.leave_at(point);
+        if !control.wait_left(point.after.saturating_sub(announced.elapsed()) + LEAD) && control.stay() {
+            self.member.withdraw();
+            return false;
+        }
+        self.feed.set(position);
+        self.record();
+        match self.member.hand_over() {
+            Ok(host) => log::info!("the host {host} publishes now"),
+            Err(error) => log::warn!("the air is not handed over: {error}"),
+        }
+        let _ = control.send(Command::Stop);
+        true
+    }
+
+    /// Holds the broadcast of `control` until the permit begins, if the host before has announced that
+    /// it will hand over.
+    pub(crate) fn hold(self: &Arc<Self>, control: &Control) {
+        let Some(offer) = self.term.offer.clone() else { return };
+        control.hold();
+        let (succession, held) = (self.clone(), control.clone());
+        let run = move || {
+            let (permit, mut said) = (&succession.term.permit, false);
+            while !permit.is_valid() && !permit.is_over() {
+                if !said && held.is_ready() {
+                    said = true;
+                    succession.member.hold(&offer);
+                }
+                if held.stopped().wait(LOOK) {
+                    return;
+                }
+            }
+            if permit.is_valid() {
+                held.release();
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("ha-hold".into()).spawn(run) {
+            log::warn!("the hand-over is not prepared: failed to start a thread: {error}");
+            control.release();
+        }
     }
 
     /// Whether the air is to be handed over.
@@ -164,7 +265,7 @@ impl Succession {
         let (permit, control) = (self.term.permit.clone(), control.clone());
         let stopped = control.stopped();
         let run = move || {
-            while permit.is_valid() {
+            while !permit.is_over() {
                 if stopped.wait(Duration::from_millis(50)) {
                     return;
                 }
@@ -182,17 +283,23 @@ impl Succession {
     /// Brings the record up to date.
     pub(crate) fn record(&self) {
         let before = self.term.record.as_ref().and_then(|record| record.position.clone());
-        let position = match &*self.feed.lock() {
+        let position = match &self.feed.lock().position {
             FedPosition::Unknown => before,
             FedPosition::At(position) => serde_json::to_value(position).ok(),
             FedPosition::Beginning => None,
         };
-        self.member.set_record(Record {
-            position,
+        self.member.set_record(Record { position, ..self.parts() });
+        // The metrics.
+        let _ = self.hosts.status();
+    }
+
+    /// The record without the position.
+    fn parts(&self) -> Record {
+        Record {
             standing: part(&self.state_dir.join(STANDING)),
             queue: part(&self.state_dir.join(QUEUE)),
             ..Record::default()
-        });
+        }
     }
 }
 

@@ -29,7 +29,9 @@ const fn need(proof: Proof, package: &'static str) -> Need {
 }
 
 /// What a broadcast to a local server needs: demo and bench.
-const BROADCAST: [Need; 4] = [
+const BROADCAST: [Need; 5] = [
+    // tgs-stream does not build without it.
+    need(Proof::Program("protoc"), "protobuf-compiler"),
     need(Proof::Program("ffmpeg"), "ffmpeg"),
     need(Proof::Program("ffprobe"), "ffmpeg"),
     need(Proof::Program("nginx"), "nginx"),
@@ -199,7 +201,7 @@ mod tests {
         let none = missing(&BROADCAST, |_| true);
         assert!(none.is_empty());
         let all = missing(&BROADCAST, |_| false);
-        assert_eq!(all, ["ffmpeg", "nginx", "libnginx-mod-rtmp"]);
+        assert_eq!(all, ["protobuf-compiler", "ffmpeg", "nginx", "libnginx-mod-rtmp"]);
         let module = missing(&BROADCAST, |proof| !matches!(proof, Proof::File(_)));
         assert_eq!(module, ["libnginx-mod-rtmp"]);
     }

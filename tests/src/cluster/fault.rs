@@ -37,7 +37,9 @@ pub enum Fault {
     LoseQuorum,
     /// The host that does not publish is killed.
     KillStandby,
-    /// No fault: the active host ends in order, and hands over.
+    /// No fault: the active host ends in order (SIGTERM), which hands over.
+    EndActive,
+    /// No fault: the active host is asked to hand over.
     HandOver,
 }
 
@@ -57,7 +59,7 @@ pub(super) enum Limit {
     Unnoticed,
     /// The lease of the active host runs out.
     Lease,
-    /// etcd's leader may change, which renews all leases.
+    /// etcd's leader may change, which renews all leases: also when a node comes back.
     Leader,
     /// As before, from the moment at which etcd has a leader again.
     LeaderAgain,
@@ -74,7 +76,7 @@ pub(super) struct Begun {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::KillActive,
         Self::StopActive,
         Self::CutActive,
@@ -88,6 +90,7 @@ impl Fault {
         Self::KillActiveAndLeader,
         Self::LoseQuorum,
         Self::KillStandby,
+        Self::EndActive,
         Self::HandOver,
     ];
 
@@ -108,8 +111,18 @@ impl Fault {
             Self::KillActiveAndLeader => "active host and etcd's leader killed",
             Self::LoseQuorum => "two etcd killed",
             Self::KillStandby => "standby killed",
+            Self::EndActive => "active host ends in order",
             Self::HandOver => "planned hand-over",
         }
+    }
+
+    /// Whether the active host may publish without being able to record where it is.
+    #[must_use]
+    pub fn hides_position(self) -> bool {
+        matches!(
+            self,
+            Self::Mute | Self::Deaf | Self::CutEtcd | Self::CutBoth | Self::SlowDisk | Self::LoseQuorum
+        )
     }
 
     /// Begins the fault. `ttl` is HA_TTL.
@@ -121,7 +134,6 @@ impl Fault {
         let etcds: Vec<_> = (0..Node::ETCDS).map(Node::Etcd).collect();
         let mut words = format!("active: {number}, etcd's leader: {leader}");
         let (mut until, mut limit) = (network_until(rng, ttl), Limit::Lease);
-        let by_leader = if etcd == leader { Limit::Leader } else { Limit::Lease };
         match self {
             Self::KillActive => {
                 cluster.hosts[number].kill();
@@ -137,13 +149,13 @@ impl Fault {
             Self::CutEtcd => {
                 words += &format!(", cut off: {etcd}");
                 cluster.network.part(&[Node::Etcd(etcd)], &others(&[Node::Etcd(etcd)]))?;
-                limit = by_leader;
+                limit = Limit::Leader;
             }
             Self::CutBoth => {
                 words += &format!(", with etcd {etcd}");
                 let rest = others(&[active, Node::Etcd(etcd), Node::Ingest]);
                 cluster.network.part(&[active, Node::Etcd(etcd)], &rest)?;
-                limit = by_leader;
+                limit = Limit::Leader;
             }
             Self::SlowDisk => {
                 cluster.etcds[leader].slow_down(rng.fork());
@@ -173,8 +185,12 @@ impl Fault {
                 cluster.hosts[1 - number].kill();
                 (until, limit) = (Until::Time(Duration::from_secs(1)), Limit::Unnoticed);
             }
-            Self::HandOver => {
+            Self::EndActive => {
                 cluster.hosts[number].stop()?;
+                until = Until::Media(Duration::ZERO);
+            }
+            Self::HandOver => {
+                cluster.hosts[number].hand_over()?;
                 (until, limit) = (Until::Media(Duration::ZERO), Limit::Unnoticed);
             }
         }

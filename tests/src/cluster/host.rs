@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tgs_control::{AddressFile, Status, StatusClient, http_get};
+use tgs_control::{
+    AddressFile, ControlClient, Status, StatusClient, http_get,
+    method::{Call, NoParams},
+};
 
 use super::network::{Network, Node};
 use crate::broadcast::{Broadcast, Launch};
@@ -124,6 +127,12 @@ impl Host {
         let status = broadcast.wait(STOPS_WITHIN)?;
         ensure!(status.success(), "tgs-stream of {} ended with {status} on SIGTERM", self.name());
         Ok(())
+    }
+
+    /// Asks it to hand over, as `tgs-ctl handover` does.
+    pub(super) fn hand_over(&self) -> Result<()> {
+        let mut client = ControlClient::connect(&self.dir.path().join("state/control.sock"), "test")?;
+        client.call(&Call::Handover(NoParams {})).map(drop).context("hand over")
     }
 
     /// What it shows of itself.

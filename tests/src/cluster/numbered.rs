@@ -29,7 +29,7 @@ pub(super) fn make(number: u16, seconds: u32, path: &Path) -> Result<()> {
     let bit = format!("mod(floor(if(lt(Y,2),floor(N/3),{number})/pow(2,X)),2)");
     let cells = format!(
         "color=c=black:s={CELLS}x{ROWS}:r=30:d={seconds},geq=lum='16+219*abs(mod(Y,2)-{bit})':cb=128:cr=128,\
-         scale=320:180:flags=neighbor"
+         scale=320:180:flags=neighbor,setsar=1"
     );
     let sound = format!("sine=frequency={}:sample_rate=44100:duration={seconds}", 300 + 50 * number);
     let args = ["-f", "lavfi", "-i", &cells, "-f", "lavfi", "-i", &sound, "-pix_fmt", "yuv420p"];

@@ -15,8 +15,12 @@ use super::{
     found::{Found, Row},
 };
 
-/// At most between the return of the standby and the next fault.
-const SETTLES: Duration = Duration::from_millis(1500);
+/// How long all has to be well before the next fault: a node of etcd that comes back may depose the
+/// leader, and the position moves on by a group of pictures.
+const SETTLES: Duration = Duration::from_millis(2500);
+
+/// The moment of the next fault is drawn from so much more.
+const DRAWN: Duration = Duration::from_secs(1);
 
 /// The parameters of a run.
 #[derive(Debug)]
@@ -58,10 +62,11 @@ impl Plan {
 pub fn run(tool: &Path, plan: &Plan, mut go_on: impl FnMut(&Row) -> bool) -> Result<Found> {
     let mut cluster = Cluster::new(&plan.logs)?;
     cluster.add_hosts(tool, plan)?;
+    cluster.until_well(SETTLES)?;
     let mut rng = Rng::with_seed(plan.seed);
     let mut found = Found::default();
     for &fault in &plan.faults {
-        thread::sleep(SETTLES.mul_f64(rng.f64()));
+        thread::sleep(DRAWN.mul_f64(rng.f64()));
         let row = one(&mut cluster, fault, plan.ttl, &mut rng)?;
         let ends = !go_on(&row);
         found.rows.push(row);
@@ -84,9 +89,9 @@ fn one(cluster: &mut Cluster, fault: Fault, ttl: Duration, rng: &mut Rng) -> Res
         cluster.until("a leader of etcd", super::STARTS_WITHIN, || cluster.leader())?;
         counts_from = Some(Instant::now());
     }
-    let standby = cluster.until_standby()?;
+    let standby = cluster.until_well(SETTLES)?;
     cluster.all_run()?;
     let window = cluster.publications.since(mark)?;
     cluster.publications.end_replaced();
-    Ok(Row::of(fault, begun.words, limit, counts_from, &window, standby))
+    Ok(Row::of((fault, begun.words), (limit, ttl), counts_from, &window, standby))
 }

@@ -265,10 +265,9 @@ impl Answers {
         let why = "this broadcast has no hot standby; HA_ENDPOINTS in its .env names etcd";
         let succession = self.succession.as_ref();
         let succession = succession.ok_or_else(|| RpcError::new(ErrorCode::Refused, why))?;
-        let asked = succession.ask_hand_over();
-        asked.map_err(|why| RpcError::new(ErrorCode::Refused, why.to_string()))?;
         log::info!("command: handover (from {peer})");
-        self.send(Command::Stop, peer)
+        let begun = succession.start_hand_over(&self.control);
+        begun.map_err(|why| RpcError::new(ErrorCode::Refused, why.to_string()))
     }
 
     fn live(&self) -> Result<&LiveTakeover, RpcError> {

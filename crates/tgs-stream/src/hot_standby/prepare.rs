@@ -6,8 +6,8 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
-    time::Duration,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use tgs_core::{
@@ -34,9 +34,16 @@ use crate::{
 /// How often the record of the host on air is compared with what is prepared.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How often a host looks whether another one is on air.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long the end of the preparations waits for the session.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// The preparations of one standby phase.
 pub(super) struct Preparation {
     cancel: Cancel,
+    session: Option<JoinHandle<()>>,
     ingest: Arc<Mutex<Option<Ingest>>>,
 }
 
@@ -76,27 +83,58 @@ impl Preparation {
             session: Mutex::default(),
             ingest: ingest.clone(),
         });
-        preparer.clone().spawn("ha-prepare", Preparer::prepare_items);
-        if preparer.into_telegram {
-            preparer.spawn("ha-session", move |preparer| preparer.keep_session(&status));
-        }
-        Self { cancel, ingest }
+        let _ = preparer.clone().spawn("ha-prepare", Preparer::prepare_items);
+        let session = preparer
+            .into_telegram
+            .then(|| preparer.spawn("ha-session", move |preparer| preparer.keep_session(&status)));
+        Self { cancel, session: session.flatten(), ingest }
     }
 
     /// Ends the preparations. Returns the ingest, if Telegram has named it.
     pub(super) fn end(self) -> Option<Ingest> {
         self.cancel.cancel();
+        // The broadcast signs in with the same session. A cancelled call ends at once.
+        let until = Instant::now() + SETTLE;
+        while self.session.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
         self.ingest.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Preparer {
     /// Never joined: a disk or a page may hang.
-    fn spawn(self: Arc<Self>, name: &'static str, run: impl Fn(&Self) + Send + 'static) {
-        let work = move || keep_running(name, |delay| self.cancel.wait(delay), || run(&self));
-        if let Err(error) = thread::Builder::new().name(name.into()).spawn(work) {
-            log::error!("the standby is not prepared: failed to start a thread: {error}");
+    fn spawn(
+        self: Arc<Self>,
+        name: &'static str,
+        run: impl Fn(&Self) + Send + 'static,
+    ) -> Option<JoinHandle<()>> {
+        let work = move || {
+            let run = || {
+                if self.await_other() {
+                    run(&self);
+                }
+            };
+            keep_running(name, |delay| self.cancel.wait(delay), run);
+        };
+        thread::Builder::new()
+            .name(name.into())
+            .spawn(work)
+            .inspect_err(|error| {
+                log::error!("the standby is not prepared: failed to start a thread: {error}")
+            })
+            .ok()
+    }
+
+    /// Waits until another host is on air: a host that is alone takes the air at once.
+    fn await_other(&self) -> bool {
+        let own = self.settings.ha.as_ref().map(|ha| ha.host.as_str());
+        while !self.member.view().holder.is_some_and(|holder| Some(&*holder) != own) {
+            if self.cancel.wait(LOOK) {
+                return false;
+            }
         }
+        true
     }
 
     /// Says whether this host could take over.

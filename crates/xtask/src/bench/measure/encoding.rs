@@ -65,7 +65,8 @@ fn run(plan: &Plan, list: &Path, count: usize) -> Result<f64> {
         used += channel.finish(SPARE * 5)?.all;
     }
     ingest.wait_ended(SPARE)?;
-    let millis = ingest.records().iter().map(|record| {
+    let records = ingest.records();
+    let millis = records.iter().map(|record| {
         record.media().map(|message| f64::from(message.received.timestamp)).fold(0.0, f64::max)
     });
     Ok(used / (millis.sum::<f64>() / 1000.0))
