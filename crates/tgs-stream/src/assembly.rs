@@ -128,7 +128,7 @@ pub(crate) fn run(start: &BroadcastStart<'_>, control: &Control, origin: Origin)
         control,
         shown: StatusSource {
             control: control.clone(),
-            telegram: start.into_telegram().then(|| status.clone()),
+            telegram: start.is_for_telegram().then(|| status.clone()),
             standing: standing.clone(),
             warnings: settings.warnings.clone(),
             hosts: succession.as_ref().map(|succession| succession.hosts()),

@@ -25,7 +25,7 @@ use crate::{
     assembly::Origin,
     cli::Cli,
     playlist::{self, Bookmarks, Playlist, PlaylistView, PlaylistWatch},
-    position::{ListKey, Position, PositionStore, SAVE_EVERY},
+    position::{ListKey, ListPlace, Position, PositionStore, SAVE_EVERY},
     preview::Previewer,
     queue::{PlayQueue, consumer::QueueConsumer},
     resolver::Resolver,
@@ -91,7 +91,11 @@ impl<'a> Broadcast<'a> {
         let at = match origin {
             Origin::Own => usual,
             Origin::Process(predecessor) => StartAt::Handed(predecessor.position()),
-            Origin::Host(succession) => succession.position().map_or(usual, StartAt::Recorded),
+            Origin::Host(succession) => match succession.place() {
+                ListPlace::Saved => usual,
+                ListPlace::At(position) => StartAt::Recorded(Some(*position)),
+                ListPlace::Beginning => StartAt::Recorded(None),
+            },
         };
         broadcast.next = Some(broadcast.open(at, &control.stopped())?);
         Ok(broadcast)

@@ -72,7 +72,7 @@ pub(crate) fn run(
     loop {
         let Some((term, ingest)) = host.stand_by(last)? else { return Ok(Code::Ok) };
         last = term.number;
-        if let Some(code) = host.broadcast(term, ingest)? {
+        if let Some(code) = host.broadcast(&term, ingest)? {
             return Ok(code);
         }
     }
@@ -150,7 +150,7 @@ impl Host<'_> {
             control,
             shown: StatusSource {
                 control: control.clone(),
-                telegram: start.into_telegram().then(|| status.clone()),
+                telegram: start.is_for_telegram().then(|| status.clone()),
                 standing: standing.clone(),
                 warnings: settings.warnings.clone(),
                 hosts: Some(self.hosts.clone()),
@@ -167,7 +167,7 @@ impl Host<'_> {
 
     /// Broadcasts until this host has lost the air or handed it over (`None`), or the broadcast is
     /// over.
-    fn broadcast(&self, term: OnAirTerm, ingest: Option<Ingest>) -> Result<Option<Code>, CliError> {
+    fn broadcast(&self, term: &OnAirTerm, ingest: Option<Ingest>) -> Result<Option<Code>, CliError> {
         let settings = self.start.settings;
         let mut ingest = ingest;
         loop {

@@ -326,7 +326,6 @@ impl<'a> Reader<'a> {
             (self.value("READ_AHEAD", read_ahead), self.value("PUBLISHER", publisher));
         let (prometheus_host, prometheus_port) =
             (self.value("PROMETHEUS_HOST", address), self.value("PROMETHEUS_PORT", port));
-        let prometheus_port_given = self.find("PROMETHEUS_PORT").is_some();
         let [state_dir, cache_dir] = self.directories();
         let (schedule_preroll, schedule_return) =
             (self.value("SCHEDULE_PREROLL", preroll), self.value("SCHEDULE_RETURN", schedule_return));
@@ -363,7 +362,7 @@ impl<'a> Reader<'a> {
             publisher: publisher?,
             prometheus_host: prometheus_host?,
             prometheus_port: prometheus_port?,
-            prometheus_port_given,
+            prometheus_port_given: self.find("PROMETHEUS_PORT").is_some(),
             state_dir: state_dir?,
             cache_dir: cache_dir?,
             pause_max: pause_max?,
