@@ -49,9 +49,15 @@ impl Launch {
 
     /// The same with another copy of the tool.
     pub fn of(tool: &Path) -> Result<Self> {
+        Self::through(&[], tool)
+    }
+
+    /// The same through a program that runs another, such as nsenter, with these words before the
+    /// tool's path.
+    pub fn through(words: &[&str], tool: &Path) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tgs-broadcast-").tempdir()?;
         let mut args = Command::new("setpriv");
-        args.args(["--pdeathsig", "KILL"]).arg(tool);
+        args.args(["--pdeathsig", "KILL"]).args(words).arg(tool);
         args.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         args.env("HOME", dir.path()).env("TMPDIR", dir.path());
         args.env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "360p").env("CACHE_MAX_GB", "0");

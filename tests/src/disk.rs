@@ -60,10 +60,10 @@ pub struct FrozenDisk {
 }
 
 impl FrozenDisk {
-    /// A disk of 64 MiB.
-    pub fn new() -> Result<Self> {
+    /// A disk of this size.
+    pub fn of(mib: u64) -> Result<Self> {
         let image = NamedTempFile::new()?;
-        image.as_file().set_len(64 << 20)?;
+        image.as_file().set_len(mib << 20)?;
         let mount = tempfile::tempdir()?;
         run(Command::new("mkfs.ext4").arg("-q").arg(image.path()))?;
         run(Command::new("mount").args(["-o", "loop"]).arg(image.path()).arg(mount.path()))?;

@@ -1,4 +1,4 @@
-//! A recording RTMP server on 127.0.0.1 that misbehaves on request. It stores every message of
+//! A recording RTMP server that misbehaves on request, on 127.0.0.1 if no other address is given. It stores every message of
 //! every connection with its arrival time, so that a test can check content, order and timing.
 //!
 //! No playback. Tests with `nginx` cover a real server.
@@ -10,10 +10,10 @@ mod state;
 
 use std::{
     collections::HashMap,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -45,7 +45,7 @@ pub const METADATA: Metadata = Metadata {
 /// The server. Dropping it closes all connections.
 #[derive(Debug)]
 pub struct Ingest {
-    port: u16,
+    address: SocketAddr,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -58,14 +58,20 @@ impl Ingest {
 
     /// Starts a server that treats connections as `setup` says.
     pub fn start_with(setup: Setup) -> Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST, setup)
+    }
+
+    /// The same on another address of this machine.
+    pub fn start_at(address: Ipv4Addr, setup: Setup) -> Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State { setup, records: Vec::new() }),
             changed: Condvar::new(),
             paused: AtomicBool::new(false),
             generation: AtomicU32::new(0),
+            oldest: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         });
-        let mut ingest = Self { port: 0, shared, acceptor: None };
+        let mut ingest = Self { address: SocketAddr::from((address, 0)), shared, acceptor: None };
         ingest.listen()?;
         Ok(ingest)
     }
@@ -73,13 +79,13 @@ impl Ingest {
     /// The publishing URL of the stream `key` (application `live`).
     #[must_use]
     pub fn url(&self, key: &str) -> String {
-        format!("rtmp://127.0.0.1:{}/live/{key}", self.port)
+        format!("rtmp://{}/live/{key}", self.address)
     }
 
-    /// The port at 127.0.0.1; it never changes.
+    /// The port; it never changes.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// Applies `setup` to new connections.
@@ -100,10 +106,10 @@ impl Ingest {
     pub fn listen(&mut self) -> Result<()> {
         self.refuse();
         self.shared.closed.store(false, Ordering::SeqCst);
-        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
-            .context("listen on 127.0.0.1")?;
+        let listener =
+            TcpListener::bind(self.address).with_context(|| format!("listen on {}", self.address))?;
         listener.set_nonblocking(true)?;
-        self.port = listener.local_addr()?.port();
+        self.address = listener.local_addr()?;
         let shared = Arc::clone(&self.shared);
         self.acceptor = Some(thread::spawn(move || accept(&listener, &shared)));
         Ok(())
@@ -119,6 +125,11 @@ impl Ingest {
         drop(self.shared.changed.wait_while(state, open).unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Resets the open connections that are older than the one of this number.
+    pub fn end_before(&self, oldest: usize) {
+        self.shared.oldest.fetch_max(oldest, Ordering::SeqCst);
+    }
+
     /// Stops reading from every connection; the connections stay open.
     pub fn pause(&self) {
         self.shared.paused.store(true, Ordering::SeqCst);
@@ -127,6 +138,12 @@ impl Ingest {
     /// Resumes reading.
     pub fn resume(&self) {
         self.shared.paused.store(false, Ordering::SeqCst);
+    }
+
+    /// The address of the publisher of the connection of this number.
+    #[must_use]
+    pub fn peer(&self, connection: usize) -> Option<IpAddr> {
+        self.shared.lock().records.get(connection).map(|record| record.peer)
     }
 
     /// The records of all connections so far, oldest first.
@@ -187,11 +204,12 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if !readable(listener) {
             continue;
         }
-        let Ok((stream, _)) = listener.accept() else { continue };
+        let Ok((stream, peer)) = listener.accept() else { continue };
         let generation = shared.generation.load(Ordering::SeqCst);
         let mut state = shared.lock();
         let (index, setup) = (state.records.len(), state.setup.clone());
         state.records.push(Record {
+            peer: peer.ip(),
             began: Instant::now(),
             handshake: Vec::new(),
             handshake_answer: Vec::new(),

@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     net::{SocketAddr, TcpStream},
-    os::{fd::AsFd as _, unix::fs::PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -15,10 +15,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
 
-use crate::{nginx::free_port, tools};
+use crate::{
+    netns::{self, ip},
+    nginx::free_port,
+    tools,
+};
 
 /// The address of the proxies.
 pub const PROXIES: &str = "10.114.0.1";
@@ -82,10 +85,7 @@ impl BlockedNetwork {
 
     /// Moves this thread to a side.
     pub fn enter(&self, side: NetworkSide) -> Result<()> {
-        let path = format!("/run/netns/{}", self.name_of(side));
-        let file = File::open(&path).with_context(|| format!("open {path}"))?;
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-            .with_context(|| format!("enter {path}"))
+        netns::enter(&self.name_of(side))
     }
 
     /// Adds an address to the loopback interface of a side.
@@ -288,10 +288,4 @@ fn write(path: &PathBuf, text: &str) -> Result<String> {
     fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(path.display().to_string())
-}
-
-fn ip(words: &[&str]) -> Result<()> {
-    let output = Command::new("ip").args(words).output().context("run ip: apt-get install iproute2")?;
-    ensure!(output.status.success(), "ip {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
-    Ok(())
 }

@@ -245,7 +245,7 @@ fn a_full_disk_stops_nothing_and_is_said() {
 
 #[test]
 fn a_disk_that_hangs_stops_nothing_and_is_said() {
-    let disk = FrozenDisk::new().unwrap();
+    let disk = FrozenDisk::of(64).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (dir, kept) = (dir.path(), disk.path().join("records"));
     let ingest = Ingest::start().unwrap();

@@ -64,6 +64,8 @@ enum Name {
     Start,
     /// The ingest away for 5 s
     Outage,
+    /// Upgrades on one host beside restarts
+    Upgrade,
     /// From a command to its first picture
     Commands,
     /// A monitor of the broadcast
@@ -82,6 +84,8 @@ enum Name {
     FirstPass,
     /// Many channels from one cache at once
     Channels,
+    /// Several channels at once that encode every item
+    Encoding,
     /// The encoding with logo and names beside that without
     Look,
     /// What deinterlacing and tone-mapping add to the encoding of the same clip
@@ -118,6 +122,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Name::Joins => measure::joins::measure(&plan)?,
             Name::Start => measure::start::measure(&plan)?,
             Name::Outage => measure::outage::measure(&plan)?,
+            Name::Upgrade => measure::upgrade::measure(&plan)?,
             Name::Commands => measure::commands::measure(&plan)?,
             Name::Monitors => measure::monitors::measure(&plan)?,
             Name::Outputs => measure::outputs::measure(&plan)?,
@@ -127,6 +132,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Name::Cached => measure::cached::measure(&plan)?,
             Name::FirstPass => measure::cpu::first_pass(&plan)?,
             Name::Channels => measure::channels::measure(&plan)?,
+            Name::Encoding => measure::encoding::measure(&plan)?,
             Name::Look => measure::look::measure(&plan)?,
             Name::Picture => measure::picture::measure(&plan)?,
             Name::Loudness => measure::loudness::measure(&plan)?,

@@ -45,7 +45,7 @@ enum Task {
     /// Broadcast for hours while one fault follows the other. Exits 1 if a viewer waits too long or
     /// it dies.
     #[command(
-        after_help = "Examples:\n  cargo xtask soak --hours 0.05\n  cargo xtask soak --hours 0.34 --commands\n  cargo xtask soak --hours 1 --programme\n  cargo xtask soak --hours 1 --everything\n  cargo xtask soak --hours 24 --seed 7\n  cargo xtask soak --full-length"
+        after_help = "Examples:\n  cargo xtask soak --hours 0.05\n  cargo xtask soak --hours 0.34 --commands\n  cargo xtask soak --hours 1 --programme\n  cargo xtask soak --hours 1 --everything\n  cargo xtask soak --hours 24 --seed 7\n  cargo xtask soak --cluster=200\n  cargo xtask soak --full-length"
     )]
     Soak(soak::Options),
     /// Build the Debian package, the archive for a deploy, manual pages and completions into

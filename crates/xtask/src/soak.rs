@@ -3,6 +3,7 @@
 //!
 //! Decodes nothing and watches one broadcast; the bench measures many.
 
+mod cluster;
 mod stage;
 
 use std::{
@@ -54,7 +55,7 @@ const JUST_BEFORE: Duration = Duration::from_millis(100);
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct Options {
     /// How long it lasts, also in parts (0.05)
-    #[arg(long, value_name = "N", required_unless_present = "full_length")]
+    #[arg(long, value_name = "N", required_unless_present_any = ["full_length", "cluster"])]
     hours: Option<f64>,
     /// Run the long tests at full length instead, such as sixty days in simulated time; the suite
     /// has a part of each
@@ -73,6 +74,11 @@ pub(crate) struct Options {
     /// bot), in place of the faults
     #[arg(long, conflicts_with_all = ["chaos", "commands", "programme"])]
     everything: bool,
+    /// Let this many faults happen to two hosts over three etcd nodes, in place of one broadcast; root
+    /// only
+    #[arg(long, value_name = "FAULTS", num_args = 0..=1, default_missing_value = "200")]
+    #[arg(conflicts_with_all = ["hours", "full_length", "chaos", "commands", "programme", "everything"])]
+    cluster: Option<usize>,
     /// Draw the same faults as an earlier run; what they hit is up to the moment
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -97,6 +103,9 @@ struct Seen {
 pub(crate) fn run(options: &Options) -> Result<bool> {
     if options.full_length {
         return Ok(full_length());
+    }
+    if let Some(count) = options.cluster {
+        return cluster::run(count, options.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)));
     }
     let length = Duration::try_from_secs_f64(options.hours.unwrap_or_default() * 3600.0)
         .context("--hours makes no sense")?;

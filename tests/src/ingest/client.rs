@@ -161,7 +161,8 @@ impl Client {
 
     fn told_to_end(&self) -> Result<Option<&'static str>> {
         let counted = self.setup.reset_after.is_some_and(|after| self.count >= after);
-        if !counted && self.generation == self.shared.generation.load(Ordering::SeqCst) {
+        let replaced = self.index < self.shared.oldest.load(Ordering::SeqCst);
+        if !counted && !replaced && self.generation == self.shared.generation.load(Ordering::SeqCst) {
             return Ok(None);
         }
         set_socket_linger(&self.stream, Some(Duration::ZERO))?;

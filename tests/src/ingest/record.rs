@@ -1,6 +1,6 @@
 //! What the ingest has received, connection by connection.
 
-use std::{io, path::Path, time::Instant};
+use std::{io, net::IpAddr, path::Path, time::Instant};
 
 use tgs_rtmp::{
     amf0::{self, AmfValue},
@@ -37,6 +37,8 @@ impl Message {
 /// The record of one connection.
 #[derive(Debug, Clone)]
 pub struct Record {
+    /// The address of the publisher.
+    pub peer: IpAddr,
     /// The time at which the connection was accepted.
     pub began: Instant,
     /// The client's C0, C1 and C2.

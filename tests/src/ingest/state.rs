@@ -2,7 +2,7 @@
 
 use std::sync::{
     Condvar, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU32},
+    atomic::{AtomicBool, AtomicU32, AtomicUsize},
 };
 
 use super::{record::Record, setup::Setup};
@@ -14,6 +14,8 @@ pub(super) struct Shared {
     pub(super) paused: AtomicBool,
     /// Connections of an older generation are reset.
     pub(super) generation: AtomicU32,
+    /// Connections of a lower number are reset.
+    pub(super) oldest: AtomicUsize,
     /// Tells the acceptor to end.
     pub(super) closed: AtomicBool,
 }

@@ -1,14 +1,11 @@
 //! The network of a box: two network namespaces, CI and server, joined by a veth pair. Neither
 //! reaches any other network.
 
-use std::{
-    fs::File,
-    os::fd::AsFd as _,
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use anyhow::Result;
+
+use crate::netns::{self, ip};
 
 /// The server's address; `CI` is the other end. All boxes use the same addresses: their networks
 /// are separate.
@@ -67,10 +64,7 @@ impl Network {
     }
 
     pub(super) fn join(&self) -> Result<()> {
-        let path = self.path(Side::Server);
-        let file = File::open(&path).with_context(|| format!("open {path}"))?;
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-            .with_context(|| format!("join the network {path}"))
+        netns::enter(&self.name_of(Side::Server))
     }
 
     /// Sets the CI's end of the veth pair `up` or `down`.
@@ -96,15 +90,4 @@ pub(super) fn remove(name: &str) {
             .stderr(Stdio::null())
             .status();
     }
-}
-
-fn ip(words: &[&str]) -> Result<()> {
-    let output = Command::new("ip").args(words).output().context("run ip: apt-get install iproute2")?;
-    ensure!(
-        output.status.success(),
-        "ip {}: {}",
-        words.join(" "),
-        String::from_utf8_lossy(&output.stderr).trim_end()
-    );
-    Ok(())
 }

@@ -4,6 +4,7 @@ pub(super) mod cached;
 pub(super) mod channels;
 pub(super) mod commands;
 pub(super) mod cpu;
+pub(super) mod encoding;
 mod extra;
 pub(super) mod joins;
 pub(super) mod look;
@@ -17,6 +18,7 @@ pub(super) mod recording;
 pub(super) mod schedule;
 pub(super) mod start;
 pub(super) mod sync;
+pub(super) mod upgrade;
 
 use std::time::{Duration, Instant};
 

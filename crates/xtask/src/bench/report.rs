@@ -12,7 +12,7 @@ pub(super) struct Figure {
     pub(super) name: &'static str,
     /// In what.
     pub(super) unit: &'static str,
-    /// The most it may be.
+    /// The most it may be; infinite where no value misses it.
     pub(super) target: f64,
     /// Which value of several is held against the target.
     pub(super) judged: Judged,
@@ -81,12 +81,17 @@ fn short(value: f64) -> String {
     }
 }
 
+/// `≤ target`; nothing where every value is allowed.
+fn allowed(target: f64) -> String {
+    if target.is_infinite() { String::new() } else { format!("≤ {}", short(target)) }
+}
+
 /// Prints all figures and, below, what misses.
 pub(super) fn print_table(figures: &[Figure]) {
     println!("\n{:<48} {:>4} {:>8}  {:<22} baseline", "figure", "", "target", "median (least…most)");
     for figure in figures {
         let verdict = if figure.met() { "ok" } else { "MISS" };
-        let target = format!("≤ {}", short(figure.target));
+        let target = allowed(figure.target);
         let name = format!("{}, {}", figure.name, figure.unit);
         let baseline = figure
             .baseline
@@ -117,10 +122,10 @@ fn markdown(figures: &[Figure], machine: &str) -> String {
         let beside = beside.map(|(name, values)| format!("{} {name}", summary(values))).unwrap_or_default();
         let verdict = if figure.met() { "" } else { " **missed**" };
         format!(
-            "| {}, {} | ≤ {} | {}{verdict} | {beside} | {} |\n",
+            "| {}, {} | {} | {}{verdict} | {beside} | {} |\n",
             figure.name,
             figure.unit,
-            short(figure.target),
+            allowed(figure.target),
             summary(&figure.measured),
             figure.note
         )

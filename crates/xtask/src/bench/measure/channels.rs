@@ -6,6 +6,7 @@
 //! processors: a real server would as well.
 
 use std::{
+    fs,
     sync::mpsc::{self, Receiver},
     thread::{self, sleep},
     time::{Duration, Instant},
@@ -26,6 +27,9 @@ use crate::bench::{
 /// Between two starts: instances of a real machine do not begin their items at the same moment.
 const APART: Duration = Duration::from_millis(100);
 
+/// The numbers of channels, up to the planned one.
+const SERIES: [u16; 6] = [1, 10, 50, 100, 200, 500];
+
 /// From the last start to the beginning of the window that counts.
 const SETTLED: Duration = Duration::from_secs(4);
 
@@ -36,6 +40,12 @@ struct Run {
     /// The median of the channels' resident memory, and the most that one ever had.
     memory: f64,
     peak: f64,
+    /// The same without what the channels share: each has its part of the program.
+    own_memory: f64,
+    /// The most open files of any.
+    files: f64,
+    /// From the first start until every channel has sent a frame, in seconds.
+    started: f64,
     worst: Seen,
 }
 
@@ -45,12 +55,14 @@ struct Seen {
     last_video: Option<u32>,
     last_audio: Option<u32>,
     last_arrival: Option<Instant>,
+    first_frame: Option<Instant>,
     video_step: u32,
     audio_step: u32,
     silence: Duration,
 }
 
-/// Runs the planned number of channels, a fifth of it, and one, alternating.
+/// Runs one channel and more of them, up to the planned number, and at last all of these started at
+/// the same moment.
 pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let short = cached::filled(plan)?;
     let entries = std::fs::read_to_string(&short)?;
@@ -59,18 +71,20 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let most = APART * u32::from(plan.channels) + SETTLED + plan.window + Duration::from_mins(1);
     let rounds = most.as_secs() / (u64::from(plan.clip_seconds) * clips.len() as u64) + 1;
     material::playlist(&list, &clips, clips.len() * rounds as usize)?;
-    let mut counts = vec![1, usize::from(plan.channels) / 5, plan.channels.into()];
-    counts.retain(|count| *count > 0);
-    counts.dedup();
+    let fewer = SERIES.into_iter().filter(|count| *count < plan.channels);
+    let counts: Vec<_> = fewer.chain([plan.channels]).map(usize::from).collect();
     let mut runs: Vec<Vec<Run>> = counts.iter().map(|_| Vec::new()).collect();
     for turn in 0..plan.pairs {
         for (count, runs) in counts.iter().zip(&mut runs) {
-            let run = run(plan, &list, *count).with_context(|| format!("{count} channels"))?;
+            let run = run(plan, &list, *count, APART).with_context(|| format!("{count} channels"))?;
             println!(
-                "   {}: {count} channels: {:.4} CPU s/s and {:.1} MiB each; largest steps {} and {} ms, silence {:.3} s",
+                "   {}: {count} channels: {:.4} CPU s/s, {:.1} MiB ({:.1} of its own) and {} files each; largest \
+                 steps {} and {} ms, silence {:.3} s",
                 turn + 1,
                 run.cpu,
                 run.memory,
+                run.own_memory,
+                run.files,
                 run.worst.video_step,
                 run.worst.audio_step,
                 run.worst.silence.as_secs_f64()
@@ -78,7 +92,20 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
             runs.push(run);
         }
     }
-    Ok(figures(&counts, &runs))
+    let at_once =
+        (0..plan.pairs).map(|_| Ok(run(plan, &list, plan.channels.into(), Duration::ZERO)?.started));
+    let at_once: Vec<f64> = at_once.collect::<Result<_>>().context("all channels at once")?;
+    let mut figures = figures(&counts, &runs);
+    figures.push(Figure {
+        name: "many channels, all started at once, until the last sends",
+        unit: "s",
+        target: f64::INFINITY,
+        judged: Judged::Worst,
+        measured: at_once,
+        baseline: None,
+        note: format!("{} channels", plan.channels),
+    });
+    Ok(figures)
 }
 
 fn figures(counts: &[usize], runs: &[Vec<Run>]) -> Vec<Figure> {
@@ -115,6 +142,15 @@ fn figures(counts: &[usize], runs: &[Vec<Run>]) -> Vec<Figure> {
         growth("many channels, CPU each", |run| run.cpu),
         figure("many channels, memory each", "MiB", 16.0, median, |run| run.memory, 1),
         growth("many channels, memory each", |run| run.memory),
+        figure(
+            "many channels, memory each without shared parts",
+            "MiB",
+            16.0,
+            median,
+            |run| run.own_memory,
+            1,
+        ),
+        figure("many channels, open files each", "files", 100.0, worst, |run| run.files, 0),
         figure("many channels, peak memory of any", "MiB", 16.0, worst, |run| run.peak, 1),
         figure(
             "many channels, largest step of video",
@@ -136,7 +172,7 @@ fn figures(counts: &[usize], runs: &[Vec<Run>]) -> Vec<Figure> {
     ]
 }
 
-fn run(plan: &Plan, list: &std::path::Path, count: usize) -> Result<Run> {
+fn run(plan: &Plan, list: &std::path::Path, count: usize, apart: Duration) -> Result<Run> {
     let (pass_on, messages) = mpsc::channel();
     let ingest = Ingest::start_with(Setup { pass_on: Some(pass_on), ..Setup::default() })?;
     let watch = thread::spawn(move || watch(&messages));
@@ -144,8 +180,10 @@ fn run(plan: &Plan, list: &std::path::Path, count: usize) -> Result<Run> {
     for number in 0..count {
         let url = ingest.url(&format!("channel{number}"));
         channels.push(Metered::start(&plan.cached(number, list, &url)?)?);
-        sleep(APART);
+        sleep(apart);
     }
+    let first = channels.first().context("no channel")?.began();
+    ingest.wait("every channel", super::SPARE * 3, |records| records.len() == count)?;
     sleep(SETTLED);
     let began = Instant::now();
     let used = |channels: &mut Vec<Metered>| -> Result<Vec<_>> {
@@ -155,6 +193,10 @@ fn run(plan: &Plan, list: &std::path::Path, count: usize) -> Result<Run> {
     sleep(plan.window);
     let after = used(&mut channels)?;
     let seconds = began.elapsed().as_secs_f64();
+    let mut own: Vec<(f64, f64)> = Vec::new();
+    for channel in &channels {
+        own.push((own_memory(channel.id())?, open_files(channel.id())?));
+    }
     drop(channels);
     // The watcher thread ends with the last sender.
     let connections = ingest.records().len();
@@ -171,8 +213,27 @@ fn run(plan: &Plan, list: &std::path::Path, count: usize) -> Result<Run> {
         cpu: cpu / seconds / count as f64,
         memory: median(&memory),
         peak: after.iter().map(|usage| usage.peak).fold(0.0, f64::max),
+        own_memory: median(&own.iter().map(|(memory, _)| *memory).collect::<Vec<_>>()),
+        files: own.iter().map(|(_, files)| *files).fold(0.0, f64::max),
+        started: seen
+            .iter()
+            .filter_map(|seen| seen.first_frame)
+            .max()
+            .map_or(f64::NAN, |last| last.saturating_duration_since(first).as_secs_f64()),
         worst: seen.into_iter().fold(Seen::default(), Seen::worse),
     })
+}
+
+/// The memory of a process in MiB, with its part of what several processes share.
+fn own_memory(pid: u32) -> Result<f64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB"));
+    let kib: f64 = pss.context("no Pss in /proc/PID/smaps_rollup")?.parse()?;
+    Ok(kib / 1024.0)
+}
+
+fn open_files(pid: u32) -> Result<f64> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count() as f64)
 }
 
 /// What each channel showed up to the end, by the number of its connection.
@@ -193,6 +254,7 @@ impl Seen {
     /// The start is no join: waits count once the pace has `settled`.
     fn take(&mut self, message: &Message, settled: bool) {
         let Some(tag) = message.tag().filter(tgs_rtmp::flv::Tag::is_frame) else { return };
+        self.first_frame.get_or_insert(message.arrived);
         let (last, step) = match tag.kind {
             Kind::Video => (&mut self.last_video, &mut self.video_step),
             _ => (&mut self.last_audio, &mut self.audio_step),
