@@ -22,7 +22,7 @@ use tgs_playout::{
 };
 
 use crate::{
-    assembly::Origin,
+    broadcast_origin::BroadcastOrigin,
     cli::Cli,
     playlist::{self, Bookmarks, Playlist, PlaylistView, PlaylistWatch},
     position::{ListKey, ListPlace, Position, PositionStore, SAVE_EVERY},
@@ -81,7 +81,7 @@ impl<'a> Broadcast<'a> {
         cli: &'a Cli,
         settings: &'a Settings,
         control: &Control,
-        origin: &Origin,
+        origin: &BroadcastOrigin,
     ) -> Result<Self, CliError> {
         // `--once` neither plays nor overwrites the broadcast's queue.
         let kept = (!cli.once).then(|| settings.state_dir.join("queue.json"));
@@ -89,9 +89,9 @@ impl<'a> Broadcast<'a> {
         broadcast.feed = origin.succession().map(|succession| succession.feed.clone());
         let usual = if cli.from_start { StartAt::Beginning } else { StartAt::Saved };
         let at = match origin {
-            Origin::Own => usual,
-            Origin::Process(predecessor) => StartAt::Handed(predecessor.position()),
-            Origin::Host(succession) => match succession.place() {
+            BroadcastOrigin::Own => usual,
+            BroadcastOrigin::Process(predecessor) => StartAt::Handed(predecessor.position()),
+            BroadcastOrigin::Host(succession) => match succession.place() {
                 ListPlace::Saved => usual,
                 ListPlace::At(position) => StartAt::Recorded(Some(*position)),
                 ListPlace::Beginning => StartAt::Recorded(None),
