@@ -138,7 +138,8 @@ impl<'a> Broadcast<'a> {
     ) -> Result<Code, CliError> {
         loop {
             let played = standing.run_gated(control, |engine| self.play_once(output.clone(), engine));
-            let left = control.has_left();
+            // A host of a hot standby leaves for another host.
+            let left = control.has_left() && self.feed.is_none();
             if left && self.upgrade.as_ref().is_some_and(Upgrade::is_to_return) {
                 log::warn!("upgrade: publishing again");
                 continue;
