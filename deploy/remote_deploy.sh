@@ -506,6 +506,37 @@ check() {
     return "$code"
 }
 
+# Lets the running process of UNIT hand the broadcast over to the new release. 1: only a restart takes what
+# has changed (unit files, the environment of settings that were replaced), or the running release does
+# not know how. 2: the new release has failed, and the old one is on air as before.
+upgrade() {
+    local unit=$1 channel=main said
+    [[ $previous && ! $env_sum && -x $ROOT/current/bin/tgs-ctl ]] || return 1
+    systemctl --quiet is-active "$unit" || return 1
+    diff --recursive --brief "$(directory "$previous")/systemd" "$ROOT/$new/systemd" >/dev/null || return 1
+    [[ $unit != *@* ]] || { channel=${unit#*@} && channel=${channel%.service}; }
+    said=$(exec 9>&- && exec timeout 90 "$ROOT/current/bin/tgs-ctl" --channel "$channel" upgrade 2>&1) || {
+        [[ $said != *'the old one goes on'* ]] || { say "$unit: $said" && return 2; }
+        say "$unit is restarted instead of upgraded: $said"
+        return 1
+    }
+    say "$unit: $said"
+}
+
+# Brings the new release into UNIT, by an upgrade where that is possible, and checks that it stays up.
+renew() {
+    local unit=$1 seconds=$2 code=0
+    upgrade "$unit" || code=$?
+    # The way back leaves alone what was not interrupted.
+    ((code != 2)) || return 1
+    touched+=("$unit")
+    if ((code == 0)); then
+        check "$unit" --stable "$seconds" --timeout $((timeout + seconds))
+    else
+        restart "$unit" "$seconds" healthz
+    fi
+}
+
 # Restarts UNIT and checks that it is up and stays up for SECONDS.
 restart() {
     local unit=$1 seconds=$2 options=()
@@ -517,13 +548,12 @@ restart() {
     check "$unit" --restart --stable "$seconds" --timeout $((timeout + seconds)) "${options[@]}"
 }
 
-# Units restart one after another: if one fails, the next still runs the old release. The first is
+# Units change one after another: if one fails, the next still runs the old release. The first is
 # watched long enough for a late failure to show; then the others follow and are watched together.
 start_new() {
     local unit job jobs=() seconds=$stable bad=''
     for unit in "${judged[@]}"; do
-        touched+=("$unit")
-        restart "$unit" "$seconds" healthz || return 1
+        renew "$unit" "$seconds" || return 1
         seconds=$((stable < 5 ? stable : 5))
     done
     if ((${#judged[@]} > 1)); then

@@ -35,6 +35,13 @@ pub fn zizmor() -> PathBuf {
     venv().join("bin/zizmor")
 }
 
+/// The directory of the Python environment that checks compose.yml and the manifests for
+/// Kubernetes; it may not exist.
+#[must_use]
+pub fn manifest_checks() -> PathBuf {
+    venv().with_file_name("manifests")
+}
+
 /// The mtprotoproxy of the Python environment.
 pub fn mtprotoproxy() -> Result<PathBuf> {
     let path = venv().join("bin/mtprotoproxy.py");

@@ -19,6 +19,7 @@ use tgs_core::{
     files::lock::{FileLock, LockError},
     logging,
     process::confine::{self, Confinement},
+    settings::hidden_places,
     signals, systemd,
 };
 use tgs_telegram::bot::BotWake;
@@ -98,13 +99,14 @@ fn check(settings: &BotSettings, broadcasts: &Broadcasts) -> Result<ExitCode, Cl
 }
 
 /// Hides the bot's secrets from ffmpeg, which decodes what a broadcast sends.
-fn confine(cli: &Cli, dir: &Path) {
+fn confine(cli: &Cli, settings: &BotSettings, dir: &Path) {
     let scratch = dir.join(SCRATCH);
     if let Err(error) = confine::make_scratch(&scratch) {
         log::warn!("no pictures: failed to create {}: {error}", scratch.display());
     }
     let env_file = cli.env_file.clone().unwrap_or_else(|| FILE.into());
-    let hidden = vec![env_file, dir.join("session"), dir.join("incidents.json")];
+    let mut hidden = vec![env_file, dir.join("session"), dir.join("incidents.json")];
+    hidden.extend(hidden_places(&settings.secret_files));
     confine::children(&Confinement { hidden, writable: Vec::new(), scratch });
 }
 
@@ -119,7 +121,7 @@ fn serve(
     let waker = wake.clone();
     signals::watch(&[SIGTERM, SIGINT], cancel.clone(), move || waker.wake()).context("watch for signals")?;
     let file = SessionFile::in_dir(dir)?;
-    confine(&cli, dir);
+    confine(&cli, &settings, dir);
     // Telegram ends a session for good that two processes use at once.
     let lock = FileLock::take(dir, OsStr::new("session.lock"), LOCK_WAIT, &cancel);
     let _lock = lock.map_err(|error| {

@@ -127,6 +127,8 @@ pub struct BotSettings {
     pub(crate) access: BotAccess,
     /// `RUST_LOG`
     pub rust_log: String,
+    /// The files that `NAME_FILE` of secrets name.
+    pub(crate) secret_files: Vec<PathBuf>,
     /// Warnings for the operator, to be logged once logging has started.
     pub warnings: Vec<String>,
 }
@@ -169,9 +171,9 @@ impl BotSettings {
         }
         let access = BotAccess { admins, viewers };
         let webhook = url.map(|url| WebhookTarget { url, secret: signed });
-        let OwnValues { faults, warnings, .. } = values;
+        let OwnValues { faults, warnings, secret_files, .. } = values;
         if faults.is_empty() {
-            Ok(Self { account, webhook, quiet, digest, media, access, rust_log, warnings })
+            Ok(Self { account, webhook, quiet, digest, media, access, rust_log, secret_files, warnings })
         } else {
             Err(SettingsFaults(faults))
         }

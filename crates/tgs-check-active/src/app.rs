@@ -1,6 +1,7 @@
 //! Runs `tgs-check-active`: polls the unit, prints the outcome, sets the exit code.
 
 use std::{
+    env,
     io::{Write, stderr, stdout},
     process::ExitCode,
     thread,
@@ -15,7 +16,7 @@ use crate::{
     cli::Cli,
     health::{self, HealthAnswer},
     messages::{self, Outcome},
-    product,
+    once, product,
     report::CheckReport,
     snapshot::UnitSnapshot,
     systemd,
@@ -28,6 +29,9 @@ const EVERY: Duration = Duration::from_millis(250);
 /// Runs the tool.
 pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let cli = checked(cli)?;
+    if cli.healthz == Some(None) {
+        return Ok(once::run(&|name| env::var_os(name)).into());
+    }
     let began = Instant::now();
     let since = cli.restart.then(SystemTime::now);
     let seen = look(&cli, began);
@@ -54,6 +58,12 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
 
 /// Validates combinations of options.
 fn checked(cli: Cli) -> Result<Cli, clap::Error> {
+    if cli.healthz == Some(None) && (cli.restart || cli.json) {
+        return Err(Cli::command().error(
+            ErrorKind::ArgumentConflict,
+            "--healthz without a value asks once, and cannot be used with --restart or --json",
+        ));
+    }
     if cli.stable < cli.timeout {
         return Ok(cli);
     }
@@ -109,7 +119,7 @@ fn look(cli: &Cli, began: Instant) -> Result<Observation, Outcome> {
 
 /// The health of the unit; `None` if it is not to be checked or the unit has no health page.
 fn ask(cli: &Cli, seen: &UnitSnapshot) -> Option<HealthAnswer> {
-    match &cli.healthz {
+    match cli.healthz.as_ref().and_then(Option::as_ref) {
         Some(source) => Some(health::ask(source)),
         None if cli.active_only || !product::is_ours(seen) => None,
         None => product::ask(seen),

@@ -14,6 +14,7 @@ Examples:
   sudo tgs-check-active tg_video_streamer@news --restart --timeout 90
   tgs-check-active --active-only                 check the unit's state only
   tgs-check-active other.service --healthz http://127.0.0.1:9090/healthz --json
+  tgs-check-active --healthz                     in a container: ask the broadcast once
 
 A unit is up if it is active and running, in the same run and without a restart, for --stable seconds. If it runs
 tgs-stream, /healthz must answer too: with 200 or, after --restart, with the same named state (waiting_network,
@@ -50,9 +51,10 @@ pub struct Cli {
 
     /// The health page, or the file that holds its address (STATE_DIR/metrics.port)
     ///
-    /// Needed only if the tool does not find the page itself.
-    #[arg(long, value_name = "URL|FILE", value_parser = HealthSource::parse)]
-    pub healthz: Option<HealthSource>,
+    /// Needed only if the tool does not find the page itself. Without a value, ask the broadcast of
+    /// this STATE_DIR once and without systemd, as the health check of a container.
+    #[arg(long, value_name = "URL|FILE", num_args = 0..=1, value_parser = HealthSource::parse)]
+    pub healthz: Option<Option<HealthSource>>,
 
     /// Print the outcome as one JSON object
     #[arg(long)]
@@ -134,6 +136,9 @@ mod tests {
         for (text, seconds) in [("0", 0), ("90", 90), ("2m", 120), ("10s", 10)] {
             assert_eq!(read(&format!("--timeout {text}")).unwrap().timeout.as_secs(), seconds);
         }
+        assert_eq!(read("").unwrap().healthz, None);
+        assert_eq!(read("--healthz").unwrap().healthz, Some(None));
+        assert_eq!(read("a --healthz /f").unwrap().healthz, Some(Some(HealthSource::File("/f".into()))));
         for line in [
             "a b",
             "a@",

@@ -8,6 +8,7 @@ mod app;
 pub mod cli;
 mod health;
 mod messages;
+mod once;
 mod product;
 mod report;
 mod snapshot;

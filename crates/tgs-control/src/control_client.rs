@@ -104,11 +104,16 @@ impl ControlClient {
     /// Sends a request and returns its result, unparsed. Notifications before the answer are
     /// dropped.
     pub fn call(&mut self, call: &Call) -> Result<Value, ControlError> {
+        self.call_within(call, LIMIT)
+    }
+
+    /// The same with another time limit.
+    pub fn call_within(&mut self, call: &Call, limit: Duration) -> Result<Value, ControlError> {
         let (method, params) = call.to_parts();
         let id = self.next_id;
         self.next_id += 1;
         self.stream.write_all(rpc::request_line(id, &method, &params).as_bytes())?;
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + limit;
         loop {
             match self.receive(deadline)? {
                 RpcMessage::Answer(of, answer) if of == id => return Ok(answer?),

@@ -74,6 +74,11 @@ pub enum Call {
     /// Starts a stopped broadcast.
     #[serde(rename = "start")]
     Start(NoParams),
+    /// Hands the broadcast over to the program that is installed now, without a gap, and ends this
+    /// process: within 35 s, or the broadcast goes on and the error says why. Commands are refused
+    /// meanwhile. Result: [`Upgraded`]. Since protocol 5.
+    #[serde(rename = "upgrade")]
+    Upgrade(NoParams),
     /// Gives the air to another host of the hot standby, and makes this one a standby. Refused if none
     /// is ready. Since protocol 5.
     #[serde(rename = "handover")]
@@ -402,6 +407,18 @@ pub struct Queued {
     pub id: u64,
 }
 
+/// Result of `upgrade`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The process that has the broadcast now.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Seconds from the end of the old connection to the first media over the new one; `None` if
+    /// nothing was on air.
+    pub gap_seconds: Option<f64>,
+}
+
 /// Result of `log.tail`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLines {
@@ -436,7 +453,7 @@ impl Call {
     }
 
     /// The names of all methods.
-    pub const METHODS: [&str; 36] = [
+    pub const METHODS: [&str; 37] = [
         "hello",
         "status",
         "next",
@@ -455,6 +472,7 @@ impl Call {
         "title.set",
         "stop",
         "start",
+        "upgrade",
         "handover",
         "subscribe",
         "asrun.list",

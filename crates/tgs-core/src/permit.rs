@@ -110,10 +110,7 @@ impl Permit {
         let term = self.0.as_ref()?;
         let until = term.until.load(Ordering::SeqCst);
         let left = || Duration::from_nanos(until).saturating_sub(boot_time());
-        match term.ended.load(Ordering::SeqCst) {
-            true => Some(Duration::ZERO),
-            false => (until != u64::MAX).then(left),
-        }
+        if term.ended.load(Ordering::SeqCst) { Some(Duration::ZERO) } else { (until != u64::MAX).then(left) }
     }
 
     /// How long a server may leave media unacknowledged before its connection is given up; `None`

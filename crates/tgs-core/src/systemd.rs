@@ -34,6 +34,12 @@ pub fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
+/// Sends `MAINPID=`: another process of the unit takes this one's place. Only its notifications
+/// count from then on.
+pub fn main_process(pid: u32) {
+    notify(&[NotifyState::MainPid(pid)]);
+}
+
 /// Whether systemd supervises the process; then no operator at a terminal can fix a problem.
 #[must_use]
 pub fn is_supervising() -> bool {

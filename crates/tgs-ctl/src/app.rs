@@ -27,7 +27,7 @@ use crate::{
     seek_time::SeekTime,
     status::StatusView,
     text::{plain, plain_json, table},
-    timetable,
+    timetable, upgrade,
 };
 
 /// Runs the tool.
@@ -67,6 +67,7 @@ fn steer(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         CtlCommand::Status { watch: true, json } => live::show(&control.channel, control.client, json),
         CtlCommand::Status { watch: false, json } => status(&mut control, json),
+        CtlCommand::Upgrade { json } => upgrade::run(&control.channel, &mut control.client, json),
         CtlCommand::Watch { json } => watch(&mut control, json),
         CtlCommand::Monitor { snapshot } => {
             control.call("watch the broadcast", &Call::Monitor(NoParams {}))?;

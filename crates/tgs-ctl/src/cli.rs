@@ -11,6 +11,7 @@ use crate::{
     record::{RECORD, RecordCommand},
     seek_time::{self, SeekTime},
     since,
+    upgrade::UPGRADE,
 };
 
 const EXAMPLES: &str = "\
@@ -125,6 +126,13 @@ pub(crate) enum CtlCommand {
     /// Start a stopped broadcast
     #[command(after_help = "Examples:\n  tgs-ctl start")]
     Start,
+    /// Replace the running program by the one that is installed now, without a gap
+    #[command(after_help = UPGRADE)]
+    Upgrade {
+        /// Print the result of the method upgrade
+        #[arg(long)]
+        json: bool,
+    },
     /// Give the air to the hot standby, and become the standby
     #[command(
         after_help = "Examples:\n  tgs-ctl handover\n\nRefused if no standby is ready; tgs-ctl status shows the hosts."

@@ -19,7 +19,11 @@ use tgs_core::{error::CliError, exit::Code, remedy, settings::Settings};
 /// of this directory belong to.
 pub(crate) fn candidates() -> Vec<Channel> {
     let mut found = channels::discover();
-    found.extend(by_hand().filter(|channel| channel.socket.try_exists().unwrap_or(true)));
+    // CONTROL_SOCKET may be where the socket of a unit would be, as in a container.
+    let is_other = |channel: &Channel| found.iter().all(|known| known.socket != channel.socket);
+    let by_hand =
+        by_hand().filter(|channel| channel.socket.try_exists().unwrap_or(true) && is_other(channel));
+    found.extend(by_hand);
     found
 }
 

@@ -24,6 +24,7 @@ mod since;
 mod status;
 mod text;
 mod timetable;
+mod upgrade;
 
 pub use app::run;
 use clap_complete::CompleteEnv;

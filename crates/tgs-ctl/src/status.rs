@@ -139,11 +139,7 @@ impl StatusView<'_> {
                 self.push(&mut lines, "Viewers get", &viewer_check(check));
             }
         }
-        if let Some(hosts) = &status.status.hosts {
-            for (at, line) in hosts::lines(hosts).iter().enumerate() {
-                self.push(&mut lines, if at == 0 { "Hosts" } else { "" }, line);
-            }
-        }
+        self.push_hosts(&mut lines, status);
         let speed = engine.encoder_speed_ratio.map(|speed| format!(", encoder at {speed:.1}x"));
         let ahead = format!("{:.1} s{}", engine.readahead_seconds, speed.unwrap_or_default());
         self.push(&mut lines, "Read-ahead", &ahead);
@@ -158,6 +154,13 @@ impl StatusView<'_> {
             self.push(&mut lines, "Warning", &plain(warning));
         }
         lines
+    }
+
+    fn push_hosts(&self, lines: &mut Vec<String>, status: &BroadcastStatus) {
+        let hosts = status.status.hosts.as_ref().map(hosts::lines).unwrap_or_default();
+        for (at, line) in hosts.iter().enumerate() {
+            self.push(lines, if at == 0 { "Hosts" } else { "" }, line);
+        }
     }
 
     fn push(&self, lines: &mut Vec<String>, label: &str, text: &str) {

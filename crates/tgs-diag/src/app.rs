@@ -16,7 +16,7 @@ use crate::{
     context::DiagContext,
     drop_privileges, ffmpeg,
     finding::{Finding, Level, lines, sum},
-    host, ingest, playlist, port, routes,
+    host, hot_standby, ingest, playlist, port, routes,
     runner::{self, Check, CheckSink},
     settings, telegram, timetable, unit, viewers, ytdlp,
 };
@@ -54,6 +54,7 @@ fn look(context: &Arc<DiagContext>) -> Vec<Finding> {
         check("viewers", viewers::look),
         check("ingest", ingest::look),
         check("output", ingest::further),
+        check("hot standby", hot_standby::look),
         check("ffmpeg", ffmpeg::look),
         check("yt-dlp", ytdlp::look),
         check("playlist", playlist::look),

@@ -11,6 +11,7 @@ mod drop_privileges;
 mod ffmpeg;
 mod finding;
 mod host;
+mod hot_standby;
 mod ingest;
 mod playlist;
 mod port;

@@ -35,7 +35,11 @@ pub(crate) struct Redactor(Vec<String>);
 impl Redactor {
     /// Collects the secrets of the file, including those of invalid lines, and of the settings.
     pub(crate) fn new(text: &str, file: &EnvFile, settings: Option<&Settings>) -> Self {
-        let secret = |name: &str| TABLE.iter().any(|setting| setting.secret && name.contains(setting.name));
+        // SESSION_STRING_FILE has the path of a file.
+        let secret = |name: &str| {
+            !name.ends_with("_FILE")
+                && TABLE.iter().any(|setting| setting.secret && name.contains(setting.name))
+        };
         let mut found: BTreeSet<String> = BTreeSet::new();
         let mut shown: Vec<String> = Vec::new();
         found

@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 
 use tgs_control::{
-    AddressError, Health, OnAir, PublisherState, RunningStatus, Status, StatusClient, TelegramState,
-    TelegramStatus, ViewerCheckStatus,
+    AddressError, Health, HostsStatus, OnAir, PublisherState, RunningStatus, Status, StatusClient,
+    TelegramState, TelegramStatus, ViewerCheckStatus,
 };
 use tgs_core::settings::Settings;
 
@@ -121,6 +121,11 @@ impl RunningBroadcast {
                 Finding::unseen(check, "tgs-stream uses the session and is not connected")
             }
         }
+    }
+
+    /// The hosts of the hot standby.
+    pub(crate) fn hosts(&self) -> Option<&HostsStatus> {
+        self.status.hosts.as_ref()
     }
 
     /// What the viewer check has found last.

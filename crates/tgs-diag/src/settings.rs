@@ -249,10 +249,23 @@ fn described(session: &SessionString) -> String {
     format!("can be read: {form}'s form, DC {dc}, key fingerprint {key}")
 }
 
+/// Which file holds the session in force, if it is mounted.
+fn place_of(settings: &Settings) -> String {
+    let Some(mounted) = &settings.telegram.mounted_session else { return String::new() };
+    let (file, renewed) = (mounted.file.display(), mounted.renewed_file.display());
+    if mounted.is_renewed {
+        format!("; it is in {renewed}, renewed since {file} was written")
+    } else {
+        format!("; it is in {file}")
+    }
+}
+
 fn form(settings: &Settings) -> Finding {
     let check = "session-form";
     match settings.telegram.session.as_ref().map(|text| session(text.expose())) {
-        Some(Ok(session)) => Finding::pass(check, format!("SESSION_STRING {}", described(&session))),
+        Some(Ok(session)) => {
+            Finding::pass(check, format!("SESSION_STRING {}{}", described(&session), place_of(settings)))
+        }
         Some(Err(refused)) => Finding::fail(check, format!("SESSION_STRING {refused}"), sign_in()),
         None if settings.output_url.is_some() => Finding::pass(check, NOT_NEEDED),
         None => Finding::fail(check, "SESSION_STRING is not set", sign_in()),

@@ -27,8 +27,9 @@ use crate::{
 /// the reset, and the server's rounding.
 const MARGIN: Millis = 250;
 
-/// How often the record is written.
-const RECORD_EVERY: Millis = 1000;
+/// How often the record is written at most: with the age of the position that it has, a successor
+/// continues within 2 s of what was sent last.
+const RECORD_EVERY: Millis = 500;
 
 /// The pause after a failure.
 const RETRY: Millis = 200;

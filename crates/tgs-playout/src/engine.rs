@@ -142,13 +142,8 @@ fn broadcast(
     let play = move || -> Result<Playout, EngineError> {
         let started = await_release(control, &read_ahead, &of_list).unwrap_or(started);
         let metadata = file::metadata_tag(&config.profile);
-        let publisher = Publisher::new(
-            config.output,
-            config.profile,
-            config.first_timestamp,
-            cancel,
-            control.permit.clone(),
-        );
+        let publisher = Publisher::new(config.output, config.profile, config.first_timestamp, cancel)
+            .under(control.permit.clone());
         let supervision = supervision(control, metadata, &publisher, started);
         let main = main_output(publisher, control)?;
         let switch = LaneSwitch::new(read_ahead, of_list);

@@ -63,21 +63,15 @@ struct SentTag {
 const MAX_KEPT: usize = 8 << 20;
 
 impl Publisher {
-    /// A publisher without a connection. Its connections send under `permit`.
+    /// A publisher without a connection.
     #[must_use]
-    pub(crate) fn new(
-        output: Output,
-        profile: Profile,
-        first_timestamp: u64,
-        cancel: Cancel,
-        permit: Permit,
-    ) -> Self {
+    pub(crate) fn new(output: Output, profile: Profile, first_timestamp: u64, cancel: Cancel) -> Self {
         Self {
             output,
             profile,
             cancel,
             clock: Arc::new(SystemClock),
-            open: Box::new(move |output, profile, cancel| open(output, profile, cancel, &permit)),
+            open: opener(Permit::always()),
             link: None,
             sent: VecDeque::new(),
             headers: [None, None],
@@ -87,6 +81,11 @@ impl Publisher {
             queued: 0,
             named: 0,
         }
+    }
+
+    /// A publisher whose connections send under `permit`.
+    pub(crate) fn under(self, permit: Permit) -> Self {
+        Self { open: opener(permit), ..self }
     }
 
     /// A publisher over connections from `open`, timed by `clock`.
@@ -307,6 +306,10 @@ impl Publisher {
             }
         }
     }
+}
+
+fn opener(permit: Permit) -> OpenSink {
+    Box::new(move |output, profile, cancel| open(output, profile, cancel, &permit))
 }
 
 /// Opens one connection.

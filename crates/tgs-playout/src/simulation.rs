@@ -101,8 +101,7 @@ pub fn simulate(simulation: Simulation) -> Vec<BroadcastEvent> {
         }
     });
     let output = parse_output("rtmp://simulated/app/key", None).expect("a valid address");
-    let publisher = Publisher::new(output, PROFILE, 0, cancel.clone(), tgs_core::permit::Permit::always())
-        .simulated(open, simulated.clone());
+    let publisher = Publisher::new(output, PROFILE, 0, cancel.clone()).simulated(open, simulated.clone());
     let metadata = Tag { kind: Kind::Script, timestamp: 0, body: [0].into() };
     let supervision = Supervision {
         cancel,

@@ -61,8 +61,8 @@ impl Programme for Clips {
 fn make_clips(dir: &Path) {
     let bits = |first: usize| {
         format!(
-            "-f lavfi -i color=black:s=320x180:r=30,format=gray,\
-             geq=lum='16+219*mod(floor((N+{first})/pow(2,floor(X/20))),2)' \
+            "-f lavfi -i color=black:s=16x2:r=30,format=gray,\
+             geq=lum='16+219*mod(floor((N+{first})/pow(2,X)),2)',scale=320:180:flags=neighbor \
              -f lavfi -i sine=r=48000 -t {} -pix_fmt yuv420p -c:v libx264 -preset ultrafast -g 30 -c:a aac",
             CLIP / 30
         )
@@ -74,7 +74,7 @@ fn make_clips(dir: &Path) {
 
 /// The numbers of the pictures of a recording, in order.
 fn numbers(file: &Path) -> Vec<usize> {
-    let filters = "crop=320:100,scale=16:1:flags=area,format=gray";
+    let filters = "scale=16:1:flags=area,format=gray";
     let decoded = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
         .arg(file)

@@ -30,8 +30,11 @@ pub(crate) struct Transport {
     /// TLS may hold data that `poll` on the socket does not show.
     unread: bool,
     /// Dropped before the socket: it holds a descriptor of it.
-    fence: Option<(Arc<dyn Fence>, Box<dyn Any + Send>)>,
+    fence: Option<Fenced>,
 }
+
+/// A fence, and the connection's registration there.
+type Fenced = (Arc<dyn Fence>, Box<dyn Any + Send>);
 
 impl Transport {
     /// A connection over `socket`, which is non-blocking.
@@ -60,7 +63,7 @@ impl Transport {
     }
 
     /// The most bytes that the next write may have; an error if it must not begin.
-    fn admitted(fence: Option<&(Arc<dyn Fence>, Box<dyn Any + Send>)>) -> io::Result<usize> {
+    fn admitted(fence: Option<&Fenced>) -> io::Result<usize> {
         match fence {
             None => Ok(usize::MAX),
             Some((fence, _)) if fence.may_send() => Ok(FENCED_WRITE),
@@ -199,5 +202,83 @@ impl Transport {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::TcpListener,
+        sync::{
+            Mutex,
+            atomic::{AtomicBool, Ordering},
+        },
+        time::Instant,
+    };
+
+    use super::*;
+
+    /// A fence that a test opens and shuts.
+    #[derive(Default)]
+    struct Gate {
+        shut: AtomicBool,
+        abort: Mutex<Option<Box<dyn Fn() + Send>>>,
+    }
+
+    impl Fence for Gate {
+        fn may_send(&self) -> bool {
+            !self.shut.load(Ordering::SeqCst)
+        }
+
+        fn register(&self, abort: Box<dyn Fn() + Send>) -> Box<dyn Any + Send> {
+            *self.abort.lock().unwrap() = Some(abort);
+            Box::new(())
+        }
+
+        fn user_timeout(&self) -> Duration {
+            Duration::from_secs(1)
+        }
+    }
+
+    fn fenced() -> (Arc<Gate>, Transport, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let (gate, mut transport) = (Arc::<Gate>::default(), Transport::new(client));
+        transport.fenced_by(gate.clone()).unwrap();
+        (gate, transport, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn nothing_is_written_once_the_fence_is_shut() {
+        let (gate, mut transport, mut server) = fenced();
+        let mut out = vec![7; 3 * FENCED_WRITE];
+        assert!(transport.push(&mut out).unwrap() && out.is_empty());
+        server.read_exact(&mut vec![0; 3 * FENCED_WRITE]).unwrap();
+        gate.shut.store(true, Ordering::SeqCst);
+        out.push(8);
+        let error = transport.push(&mut out).unwrap_err();
+        assert_eq!((error.kind(), out), (io::ErrorKind::PermissionDenied, vec![8]));
+    }
+
+    #[test]
+    fn the_abort_resets_the_connection_and_discards_what_was_not_sent() {
+        let (gate, mut transport, mut server) = fenced();
+        // The peer reads nothing: its window and this send buffer fill.
+        let mut out = vec![7; 64 << 20];
+        assert!(!transport.push(&mut out).unwrap());
+        gate.abort.lock().unwrap().as_ref().unwrap()();
+        let (mut read, until) = (0, Instant::now() + Duration::from_secs(10));
+        let error = loop {
+            assert!(Instant::now() < until, "no reset");
+            match server.read(&mut [0; 4096]) {
+                Ok(0) => panic!("an orderly end"),
+                Ok(count) => read += count as u64,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert!(read < transport.written(), "{read} of {}", transport.written());
+        assert!(transport.push(&mut out).is_err());
     }
 }

@@ -7,8 +7,14 @@ use std::{
 
 use tgs_control::{RunningStatus, TelegramStatus};
 use tgs_core::{
-    cancel::Cancel, error::CliError, exit::Code, files::lock::Holder, proxy::ProxyList, remedy,
-    secret::Secret, settings::Settings,
+    cancel::Cancel,
+    error::CliError,
+    exit::Code,
+    files::lock::Holder,
+    proxy::ProxyList,
+    remedy,
+    secret::Secret,
+    settings::{MountedSession, Settings},
 };
 use tgs_telegram::{
     App, TelegramClient,
@@ -85,6 +91,12 @@ impl Context {
     /// The file that receives a new session.
     pub(crate) fn env_file(&self) -> &Path {
         self.cli.env_file.as_deref().unwrap_or(Path::new(".env"))
+    }
+
+    /// The file that holds the session in force.
+    pub(crate) fn session_file(&self) -> &Path {
+        let mounted = self.settings.telegram.mounted_session.as_ref();
+        mounted.map_or_else(|| self.env_file(), MountedSession::in_force)
     }
 
     /// Whether the process environment overrides `variable` of the settings file.

@@ -1,5 +1,7 @@
 //! `--log-out`: ends sessions at Telegram and clears them in `.env`.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use tgs_core::{
     env_file::{self, writer},
@@ -29,7 +31,6 @@ struct ClaimedSession {
 /// Ends both sessions, or with `--standby` only the standby session. Clears a session that is
 /// already dead; keeps one that Telegram cannot end now and continues with the other.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
-    let file = session_sink::lock(context)?;
     let wanted = if context.cli.standby {
         &[SessionRole::Standby][..]
     } else {
@@ -44,13 +45,15 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
             names.join(" is not set, and ")
         )));
     }
+    let in_env = set.iter().any(|which| mounted_file(context, *which).is_none());
+    let file = in_env.then(|| session_sink::lock(context)).transpose()?;
     let app = context.app()?;
     let (held, mut failures) = claim(context, &set)?;
     for ClaimedSession { session, variables, .. } in &held {
         let names: Vec<_> = variables.iter().map(|which| which.variable()).collect();
         let names = names.join(" and ");
         let ended = end(context, app.clone(), session, &names)
-            .and_then(|()| variables.iter().try_for_each(|which| clear(context, &file, *which)));
+            .and_then(|()| variables.iter().try_for_each(|which| clear(context, file.as_ref(), *which)));
         failures.extend(ended.err());
     }
     // `run` returns the last error and prints the earlier ones.
@@ -103,8 +106,30 @@ fn end(context: &Context, app: App, session: &SessionString, names: &str) -> Res
     Ok(())
 }
 
-fn clear(context: &Context, file: &writer::Locked, which: SessionRole) -> Result<(), CliError> {
+/// The mounted file that holds the session, and is not written.
+fn mounted_file(context: &Context, which: SessionRole) -> Option<&Path> {
+    let telegram = &context.settings.telegram;
+    match which {
+        SessionRole::Primary => telegram.mounted_session.as_ref().map(|mounted| &*mounted.file),
+        SessionRole::Standby => telegram.standby_file.as_deref(),
+    }
+}
+
+/// Clears the ended session in `.env`, which is locked as `file`, or in STATE_DIR.
+fn clear(context: &Context, file: Option<&writer::Locked>, which: SessionRole) -> Result<(), CliError> {
     let variable = which.variable();
+    if let (SessionRole::Primary, Some(mounted)) = (which, &context.settings.telegram.mounted_session) {
+        let renewed = mounted.renewed_file.display();
+        mounted.forget().with_context(|| format!("delete {renewed}"))?;
+        if mounted.is_renewed {
+            say(&format!("{renewed} is deleted."));
+        }
+    }
+    if let Some(file) = mounted_file(context, which) {
+        say(&format!("{} is not written: clear {variable} there.", file.display()));
+        return Ok(());
+    }
+    let Some(file) = file else { return Ok(()) };
     let bytes = file.read().with_context(|| format!("clear {variable}"))?;
     let text = context.text(which).map(Secret::expose);
     let there = env_file::parse(bytes.expose())

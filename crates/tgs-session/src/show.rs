@@ -8,7 +8,7 @@ use tgs_core::{error::CliError, exit::Code, time::moment};
 use tgs_telegram::{ActiveSession, SelfUser, TelegramClient, TelegramError, session::string::SessionString};
 
 use crate::{
-    context::{Claim, Context, in_use},
+    context::{Claim, Context, SessionRole, in_use},
     error::of_telegram,
     terminal::{plain, print},
 };
@@ -16,6 +16,8 @@ use crate::{
 /// The report.
 #[derive(Debug, Default, Serialize)]
 struct SessionReport {
+    /// The mounted or renewed session's file; `None` if the session is in `.env`.
+    file: Option<String>,
     format: &'static str,
     dc: u8,
     address: Option<String>,
@@ -57,7 +59,7 @@ struct OtherSessionReport {
 /// Prints the report, then fails if the session is dead.
 pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     let session = context.session(context.which())?;
-    let mut shown = SessionReport::of(&session);
+    let mut shown = SessionReport { file: file(context), ..SessionReport::of(&session) };
     let ended = shown.ask(context, &session);
     let text = if context.cli.json {
         serde_json::to_string_pretty(&shown).context("write the report as JSON")?
@@ -66,6 +68,17 @@ pub(crate) fn run(context: &Context) -> Result<Code, CliError> {
     };
     print(&text)?;
     ended.map(|()| Code::Ok)
+}
+
+/// The file of a session that is mounted or replaces a mounted one.
+fn file(context: &Context) -> Option<String> {
+    let telegram = &context.settings.telegram;
+    match context.which() {
+        SessionRole::Primary => {
+            telegram.mounted_session.as_ref().map(|it| it.in_force().display().to_string())
+        }
+        SessionRole::Standby => telegram.standby_file.as_ref().map(|it| it.display().to_string()),
+    }
 }
 
 impl SessionReport {
@@ -113,11 +126,12 @@ impl SessionReport {
 
     fn lines(&self, now: SystemTime) -> Vec<String> {
         let address = self.address.as_ref().map(|address| format!(" ({address})")).unwrap_or_default();
-        let mut lines = vec![
+        let mut lines: Vec<_> = self.file.iter().map(|file| format!("File:     {file}")).collect();
+        lines.extend([
             format!("Form:     {}", self.format),
             format!("DC:       {}{address}", self.dc),
             format!("Key:      fingerprint {}", self.fingerprint),
-        ];
+        ]);
         lines.extend(self.stream.iter().cloned());
         if let Some(account) = &self.account {
             lines.push(format!("Account:  {}", plain(&account.shown)));

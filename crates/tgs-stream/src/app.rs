@@ -26,7 +26,7 @@ use tgs_core::{
 use tgs_playout::{command::Command, engine::Control};
 
 use crate::{
-    assembly::{self, BroadcastStart},
+    assembly::{self, BroadcastStart, Origin},
     cache_cli, check, children,
     cli::Cli,
     hot_standby::{self, SignalledControl},
@@ -36,6 +36,7 @@ use crate::{
     schedule::{ScheduleFile, plan_of_day},
     settings_source::{ReadSettings, SettingsSource},
     setup::{check_tools, first_of, meter, resolver, send_as},
+    upgrade::successor,
 };
 
 /// Runs the tool.
@@ -196,6 +197,7 @@ fn broadcast(
     control: &Control,
     signalled: &SignalledControl,
 ) -> Result<Code, CliError> {
+    let predecessor = successor::predecessor()?;
     let kept_proxies = KeptProxies::in_dir(&settings.state_dir);
     let target =
         preflight::check_start(cli, settings, &kept_proxies, &control.stopped()).map_err(first_of)?;
@@ -205,12 +207,15 @@ fn broadcast(
              not see an outage, and a reconnect loses what was in flight"
         );
     }
-    let _lock = lock(&settings.state_dir)?;
+    let lock = match &predecessor {
+        Some(predecessor) => predecessor.state_lock(&settings.state_dir)?,
+        None => lock(&settings.state_dir)?,
+    };
     children::confine(cli, settings, &settings.state_dir.join("scratch"));
-    let start = BroadcastStart { cli, settings, source, target, kept_proxies };
+    let start = BroadcastStart { cli, settings, source, target, kept_proxies, lock };
     match settings.ha.as_ref().filter(|_| !cli.once) {
         Some(ha) => hot_standby::run(&start, ha, control, signalled),
-        None => assembly::run(&start, control, None),
+        None => assembly::run(&start, control, predecessor.map_or(Origin::Own, Origin::Process)),
     }
 }
 

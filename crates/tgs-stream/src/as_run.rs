@@ -22,7 +22,7 @@ use std::{
 };
 
 use tgs_control::{AsRunEntry, AsRunKind, Timestamp};
-use tgs_core::supervise::keep_running;
+use tgs_core::{cancel::Cancel, supervise::keep_running};
 use tgs_playout::{engine::Control, events::EventSubscription, status::SharedStatus};
 
 use files::LogFiles;
@@ -48,7 +48,9 @@ pub(crate) struct AsRunLog {
 impl AsRunLog {
     /// Writes the log of `control`'s broadcast into `state_dir`; old files are deleted after
     /// `keep`. Without a thread or a subscription there is no log, which a WARN says.
-    pub(crate) fn start(state_dir: &Path, keep: Duration, control: &Control) -> Self {
+    ///
+    /// With `after`, the files are touched once that is set: until then another process writes them.
+    pub(crate) fn start(state_dir: &Path, keep: Duration, control: &Control, after: Option<Cancel>) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let thread = control.subscribe(QUEUE).map_err(|error| error.to_string()).and_then(|events| {
             let writer = AsRunWriter {
@@ -56,6 +58,7 @@ impl AsRunLog {
                 events,
                 status: control.status.clone(),
                 stop: stop.clone(),
+                after,
             };
             let spawned = thread::Builder::new().name("as-run".into()).spawn(move || writer.run());
             spawned.map_err(|error| error.to_string())
@@ -88,10 +91,18 @@ struct AsRunWriter {
     events: EventSubscription,
     status: SharedStatus,
     stop: Arc<AtomicBool>,
+    after: Option<Cancel>,
 }
 
 impl AsRunWriter {
     fn run(mut self) {
+        if let Some(after) = self.after.take() {
+            while !after.wait(ALIVE_EVERY / 4) {
+                if self.stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
         let stop = self.stop.clone();
         let pause = |delay| {
             thread::sleep(delay);

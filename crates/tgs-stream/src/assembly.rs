@@ -1,44 +1,37 @@
-//! Puts the parts of one broadcast together and runs it: outputs, recorder, timetable, live input,
-//! control socket, pages, and the way into Telegram or to an output.
+//! Puts the parts of one broadcast together and runs it: into Telegram, or to an output.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    thread,
 };
 
-use tgs_control::channels;
+use anyhow::Context;
 use tgs_core::{
     error::CliError,
     exit::Code,
+    files::lock::FileLock,
     proxy::KeptProxies,
-    settings::{ScheduleReturn, Settings},
+    settings::{PublisherKind, ScheduleReturn, Settings},
     systemd,
 };
-use tgs_playout::{
-    engine::Control,
-    lane::ListReturn,
-    output::Output,
-    outputs::{RunningOutputs, RunningRecorder},
-};
+use tgs_playout::{command::Command, engine::Control, lane::ListReturn, output::Output};
 use tgs_telegram::Ingest;
 
 use crate::{
     as_run::AsRunLog,
     broadcast::Broadcast,
     cli::Cli,
-    control_server::{Answers, ControlServer, RecordingReads, Subscribers},
     kept_proxies::ProxySaver,
-    live_input::LiveInputError,
-    live_takeover::LiveTakeover,
     preflight::PublishTarget,
     schedule::{Schedule, ScheduleConfig},
+    services::Services,
     settings_source::{ReloadableSettings, SettingsSource},
-    setup::{check_tools, first_of, further_outputs, profile, recorder, resolver, rtmp_output},
+    setup::{check_tools, first_of, resolver, rtmp_output, send},
     standing::Standing,
-    status_server,
     status_source::StatusSource,
     succession::Succession,
-    telegram::{self, EngineRunner, SharedTelegramStatus},
+    telegram::{self, EngineRunner, HandedStream, SharedTelegramStatus},
+    upgrade::{HandedDescriptor, Upgrade, successor::Predecessor},
 };
 
 /// What each broadcast of this process starts with.
@@ -48,6 +41,8 @@ pub(crate) struct BroadcastStart<'a> {
     pub(crate) source: SettingsSource,
     pub(crate) target: PublishTarget,
     pub(crate) kept_proxies: KeptProxies,
+    /// Of STATE_DIR.
+    pub(crate) lock: FileLock,
 }
 
 impl BroadcastStart<'_> {
@@ -55,138 +50,160 @@ impl BroadcastStart<'_> {
     pub(crate) fn into_telegram(&self) -> bool {
         matches!(self.target, PublishTarget::Telegram)
     }
-}
 
-/// Runs a broadcast until it ends, or `control` is stopped. With a `succession` it continues where
-/// another host was, and shows where it is.
-pub(crate) fn run(
-    start: &BroadcastStart<'_>,
-    control: &Control,
-    succession: Option<&Arc<Succession>>,
-) -> Result<Code, CliError> {
-    let BroadcastStart { cli, settings, target, kept_proxies, .. } = start;
-    let status = SharedTelegramStatus::default();
-    let mut broadcast = Broadcast::new(cli, settings, control, succession.map(|succession| &**succession))?;
-    // `--once` neither resumes nor overwrites what is kept of the broadcast.
-    let kept_in = (!cli.once).then_some(&*settings.state_dir);
-    let standing = Standing::open(kept_in, settings.pause_max, control);
-    let _saver = (!cli.once).then(|| ProxySaver::start(kept_proxies.clone()));
-    let _outputs = start_outputs(settings, target, &standing, kept_proxies, control)?;
-    let _recorder = start_recorder(settings, target, control);
-    let shown = StatusSource {
-        control: control.clone(),
-        telegram: start.into_telegram().then(|| status.clone()),
-        standing: standing.clone(),
-        warnings: settings.warnings.clone(),
-        hosts: succession.map(|succession| succession.hosts()),
-    };
-    let schedule = start_schedule(cli, settings, control)?;
-    // Kept here too: without a control socket, publishers still go live.
-    let live = start_live(cli, settings, control)?.map(Arc::new);
-    let _as_run = AsRunLog::start(&settings.state_dir, settings.as_run_keep, control);
-    let _status_server = status_server::open(settings, cli.fixed_port, &shown);
-    let _control_server = open_control(start, shown, &broadcast, (schedule, live.clone()), succession);
-    systemd::ready();
-    match target {
-        PublishTarget::Output(output) => broadcast.play(output, &standing, control),
-        PublishTarget::Telegram => {
-            let known_ingest = succession.and_then(|succession| succession.ingest.clone());
-            into_chat(start, broadcast, &standing, (status, known_ingest), control)
+    /// Why this broadcast cannot be handed over to another process, if it cannot.
+    fn cannot_upgrade(&self, origin: &Origin) -> Option<&'static str> {
+        match &self.target {
+            PublishTarget::Output(Output::File(_)) => Some("it is written to a file"),
+            _ if self.settings.publisher == PublisherKind::Ffmpeg => {
+                Some("an ffmpeg publishes it (PUBLISHER=ffmpeg)")
+            }
+            _ if self.cli.once => Some("it plays its list once (--once)"),
+            _ => match origin {
+                Origin::Host(_) => Some(HOSTS_HAND_OVER),
+                Origin::Own | Origin::Process(_) => None,
+            },
         }
     }
 }
 
-/// Starts the further outputs. A broadcast into a file has none: it is written faster than real
-/// time.
-fn start_outputs(
-    settings: &Settings,
-    target: &PublishTarget,
-    standing: &Standing,
-    kept: &KeptProxies,
-    control: &Control,
-) -> Result<Option<RunningOutputs>, CliError> {
-    if settings.also_outputs.is_empty() {
-        return Ok(None);
-    }
-    if matches!(target, PublishTarget::Output(Output::File(_))) {
-        log::warn!("ALSO_OUTPUT_URLS has no effect, because the broadcast is written to a file");
-        return Ok(None);
-    }
-    let outputs = further_outputs(settings, &standing.paused_outputs(), kept).map_err(first_of)?;
-    Ok(Some(control.start_outputs(outputs, &profile(settings))))
+/// A host hands over to another host instead, whose program may be newer.
+pub(crate) const HOSTS_HAND_OVER: &str = "a hot standby takes the air without a gap (tgs-ctl handover)";
+
+/// Where a broadcast continues.
+pub(crate) enum Origin {
+    /// Where STATE_DIR says.
+    Own,
+    /// Where the process is whose place this one takes.
+    Process(Predecessor),
+    /// Where the host before was. Shows its own position to the next one.
+    Host(Arc<Succession>),
 }
 
-/// Starts to record. A broadcast into a file is a recording itself.
-fn start_recorder(settings: &Settings, target: &PublishTarget, control: &Control) -> Option<RunningRecorder> {
-    let config = recorder(settings, settings.recording.as_ref()?);
-    if matches!(target, PublishTarget::Output(Output::File(_))) {
-        log::warn!("RECORD_DIR has no effect, because the broadcast is written to a file");
-        return None;
+impl Origin {
+    /// The ingest that is known before Telegram is asked.
+    fn handed(&self) -> Option<HandedStream> {
+        match self {
+            Self::Own => None,
+            Self::Process(predecessor) => {
+                Some(HandedStream { ingest: predecessor.ingest(), gone: Some(predecessor.gone()) })
+            }
+            Self::Host(succession) => {
+                let ingest = succession.ingest.clone();
+                ingest.map(|ingest| HandedStream { ingest: Some(ingest), gone: None })
+            }
+        }
     }
-    Some(control.start_recorder(config))
 }
 
-/// Opens the control socket. The broadcast runs without it too.
-fn open_control(
-    start: &BroadcastStart<'_>,
-    source: StatusSource,
-    broadcast: &Broadcast<'_>,
-    (schedule, live): (Option<Schedule>, Option<Arc<LiveTakeover>>),
-    succession: Option<&Arc<Succession>>,
-) -> Option<ControlServer> {
-    let succession = succession.cloned();
-    let previewer = broadcast.previewer(&source.control.stopped()).ok();
-    let answers = Answers { schedule, live, previewer, succession, ..idle_answers(start, source, broadcast) };
-    serve_control(start.settings, answers)
+impl Origin {
+    /// The term on air, of a hot standby.
+    pub(crate) fn succession(&self) -> Option<&Arc<Succession>> {
+        match self {
+            Self::Host(succession) => Some(succession),
+            Self::Own | Self::Process(_) => None,
+        }
+    }
 }
 
-/// The answers of a broadcast without timetable, live input and previews.
-pub(crate) fn idle_answers(
-    start: &BroadcastStart<'_>,
-    source: StatusSource,
-    broadcast: &Broadcast<'_>,
-) -> Answers {
-    let settings = start.settings;
-    Answers {
-        control: source.control.clone(),
-        standing: source.standing.clone(),
+/// Runs a broadcast until it ends, or `control` is stopped.
+pub(crate) fn run(start: &BroadcastStart<'_>, control: &Control, origin: Origin) -> Result<Code, CliError> {
+    let BroadcastStart { cli, settings, target, kept_proxies, lock, .. } = start;
+    let status = SharedTelegramStatus::default();
+    let mut broadcast = Broadcast::new(cli, settings, control, &origin)?;
+    // `--once` neither resumes nor overwrites what is kept of the broadcast.
+    let kept_in = (!cli.once).then_some(&*settings.state_dir);
+    let standing = Standing::open(kept_in, settings.pause_max, control);
+    let _saver = (!cli.once).then(|| ProxySaver::start(kept_proxies.clone()));
+    let upgrade = Upgrade::new(control, &standing, broadcast.queue(), start.cannot_upgrade(&origin));
+    upgrade.keep(HandedDescriptor::StateLock, lock.descriptor());
+    broadcast.upgrade = Some(upgrade.clone());
+    let (handed, succession) = (origin.handed(), origin.succession().cloned());
+    let services = Services {
+        cli,
+        settings,
+        target,
+        kept_proxies,
+        standing: &standing,
+        control,
+        shown: StatusSource {
+            control: control.clone(),
+            telegram: start.is_for_telegram().then(|| status.clone()),
+            standing: standing.clone(),
+            warnings: settings.warnings.clone(),
+            hosts: succession.as_ref().map(|succession| succession.hosts()),
+        },
+        schedule: start_schedule(cli, settings, control, &origin)?,
         queue: broadcast.queue(),
         view: broadcast.view(),
-        subscribers: Subscribers::default(),
-        channel: channels::name_of(&socket_path(settings)),
-        output: match &start.target {
-            PublishTarget::Output(output) => Some(output.to_string()),
-            PublishTarget::Telegram => None,
-        },
-        succession: None,
-        schedule: None,
-        live: None,
-        state_dir: settings.state_dir.clone(),
-        cache_dir: settings.cache_dir.clone(),
-        ytdlp: settings.ytdlp_path.clone(),
-        listing: Mutex::default(),
-        recordings: RecordingReads::default(),
-        previewer: None,
-        into_file: matches!(start.target, PublishTarget::Output(Output::File(_))),
-        started: SystemTime::now(),
-        source,
+        previewer: broadcast.previewer(&control.stopped()).ok(),
+        upgrade: upgrade.clone(),
+        succession,
+    };
+    services.prepare_media().map_err(first_of)?;
+    let gone = handed.as_ref().and_then(|handed| handed.gone.clone());
+    let _as_run = AsRunLog::start(&settings.state_dir, settings.as_run_keep, control, gone);
+    let play = || match target {
+        PublishTarget::Output(output) => broadcast.play(output, &standing, control),
+        PublishTarget::Telegram => {
+            into_chat(start, broadcast, &standing, (status, handed, upgrade.clone()), control)
+        }
+    };
+    let played = match origin {
+        Origin::Process(predecessor) => succeed(predecessor, services, control, play),
+        Origin::Own | Origin::Host(_) => begin(services, play),
+    };
+    upgrade.end_media();
+    played
+}
+
+/// Starts what runs beside the engine, and plays.
+fn begin(services: Services<'_>, play: impl FnOnce() -> Result<Code, CliError>) -> Result<Code, CliError> {
+    services.upgrade.start_media();
+    let _servers = services.start(None)?;
+    systemd::ready();
+    play()
+}
+
+/// Gets ready beside `predecessor`, takes its place, and plays.
+fn succeed(
+    mut predecessor: Predecessor,
+    services: Services<'_>,
+    control: &Control,
+    play: impl FnOnce() -> Result<Code, CliError>,
+) -> Result<Code, CliError> {
+    if predecessor.is_on_air() {
+        control.hold();
     }
-}
-
-/// Serves the control socket; a failure is logged.
-pub(crate) fn serve_control(settings: &Settings, answers: Answers) -> Option<ControlServer> {
-    ControlServer::start(&socket_path(settings), answers)
-        .inspect_err(|error| log::error!("no control socket, so tgs-ctl and tgs-web cannot steer: {error}"))
-        .ok()
-}
-
-fn socket_path(settings: &Settings) -> std::path::PathBuf {
-    let runtime_dir = std::env::var_os("RUNTIME_DIRECTORY");
-    channels::socket_path(settings.control_socket.as_deref(), runtime_dir.as_deref(), &settings.state_dir)
+    thread::scope(|threads| {
+        let taking_over = thread::Builder::new().name("takeover".into()).spawn_scoped(threads, || {
+            let taken = predecessor.take_over(control, || services.upgrade.start_media());
+            let servers = taken.and_then(|()| services.start(Some(&predecessor)));
+            match &servers {
+                Ok(_) => systemd::ready(),
+                Err(_) => send(control, Command::Stop),
+            }
+            servers
+        });
+        let taking_over = taking_over.context("start a thread")?;
+        let played = play();
+        send(control, Command::Stop);
+        match taking_over.join() {
+            Ok(Ok(servers)) => drop(servers),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(CliError::failure("take over the broadcast: its thread died")),
+        }
+        played
+    })
 }
 
 /// Follows the timetable, if there is one. `--once` plays the list alone.
-fn start_schedule(cli: &Cli, settings: &Settings, control: &Control) -> Result<Option<Schedule>, CliError> {
+fn start_schedule(
+    cli: &Cli,
+    settings: &Settings,
+    control: &Control,
+    origin: &Origin,
+) -> Result<Option<Schedule>, CliError> {
     let Some(file) = settings.schedule.clone().filter(|_| !cli.once) else { return Ok(None) };
     let resolver = resolver(settings, &control.stopped())?;
     let config = ScheduleConfig {
@@ -199,25 +216,19 @@ fn start_schedule(cli: &Cli, settings: &Settings, control: &Control) -> Result<O
         state_dir: settings.state_dir.clone(),
         resolver: resolver.clone(),
         length: Arc::new(move |item| resolver.probe(&item.media).ok().and_then(|found| found.duration)),
+        not_before: match origin {
+            Origin::Process(predecessor) => Some(predecessor.begins_at()),
+            Origin::Own | Origin::Host(_) => None,
+        },
     };
     Ok(Some(Schedule::start(config, control)))
-}
-
-/// Listens for publishers, if LIVE_INPUT is set. `--once` plays the list alone.
-fn start_live(cli: &Cli, settings: &Settings, control: &Control) -> Result<Option<LiveTakeover>, CliError> {
-    let Some(live) = settings.live.as_ref().filter(|_| !cli.once) else { return Ok(None) };
-    let started = LiveTakeover::start(live, &settings.state_dir, control);
-    started.map(Some).map_err(|error| match error {
-        LiveInputError::Thread(_) | LiveInputError::Relay(_) => CliError::new(Code::Failure, error),
-        LiveInputError::Keys(_) | LiveInputError::Certificate(_) => CliError::new(Code::Config, error),
-    })
 }
 
 fn into_chat(
     start: &BroadcastStart<'_>,
     broadcast: Broadcast<'_>,
     standing: &Standing,
-    (status, known_ingest): (SharedTelegramStatus, Option<Ingest>),
+    (status, handed, upgrade): (SharedTelegramStatus, Option<HandedStream>, Upgrade),
     control: &Control,
 ) -> Result<Code, CliError> {
     let (settings, proxies) = (start.settings, &start.kept_proxies);
@@ -245,7 +256,8 @@ fn into_chat(
         proxies: proxies.clone(),
         control: control.clone(),
         time_scale: start.cli.time_scale.max(1),
-        known_ingest,
+        handed,
+        upgrade,
     };
     Ok(telegram::run(config, &runner))
 }

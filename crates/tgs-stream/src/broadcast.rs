@@ -22,15 +22,17 @@ use tgs_playout::{
 };
 
 use crate::{
+    assembly::Origin,
     cli::Cli,
     playlist::{self, Bookmarks, Playlist, PlaylistView, PlaylistWatch},
-    position::{ListKey, Position, PositionStore, SAVE_EVERY},
+    position::{ListKey, ListPlace, Position, PositionStore, SAVE_EVERY},
     preview::Previewer,
     queue::{PlayQueue, consumer::QueueConsumer},
     resolver::Resolver,
     setup::{engine_config, engine_failed, resolver, send},
     standing::Standing,
-    succession::{PositionFeed, Succession},
+    succession::PositionFeed,
+    upgrade::Upgrade,
 };
 
 /// How often the published position is read. With the store's 1.5 s, a `kill -9` loses under 2 s.
@@ -49,30 +51,53 @@ pub(crate) struct Broadcast<'a> {
     next: Option<OpenedPlaylist>,
     queue: PlayQueue,
     view: PlaylistView,
+    /// Hands the broadcast over to another process.
+    pub(crate) upgrade: Option<Upgrade>,
     /// Gets the position, if another host continues from it.
     feed: Option<PositionFeed>,
 }
 
-/// The playlist at its saved position.
+/// Where the list starts.
+enum StartAt {
+    Beginning,
+    /// At its saved position.
+    Saved,
+    /// Where another process leaves it; without a place, at its saved position.
+    Handed(Option<Position>),
+    /// Where the host before was, which this one's file does not know; without a place, at the
+    /// beginning.
+    Recorded(Option<Position>),
+}
+
+/// The playlist at its position.
 struct OpenedPlaylist {
     playlist: Playlist,
     position_store: Option<PositionStore>,
 }
 
 impl<'a> Broadcast<'a> {
-    /// The broadcast at the position of its STATE_DIR, or of the host before.
+    /// The broadcast at the position of its STATE_DIR, or where `origin` continues.
     pub(crate) fn new(
         cli: &'a Cli,
         settings: &'a Settings,
         control: &Control,
-        succession: Option<&Succession>,
+        origin: &Origin,
     ) -> Result<Self, CliError> {
         // `--once` neither plays nor overwrites the broadcast's queue.
         let kept = (!cli.once).then(|| settings.state_dir.join("queue.json"));
         let mut broadcast = Self::with_queue(cli, settings, control, kept);
-        broadcast.feed = succession.map(|succession| succession.feed.clone());
-        let position = succession.and_then(Succession::position);
-        broadcast.next = Some(broadcast.open(cli.from_start, position, &control.stopped())?);
+        broadcast.feed = origin.succession().map(|succession| succession.feed.clone());
+        let usual = if cli.from_start { StartAt::Beginning } else { StartAt::Saved };
+        let at = match origin {
+            Origin::Own => usual,
+            Origin::Process(predecessor) => StartAt::Handed(predecessor.position()),
+            Origin::Host(succession) => match succession.place() {
+                ListPlace::Saved => usual,
+                ListPlace::At(position) => StartAt::Recorded(Some(*position)),
+                ListPlace::Beginning => StartAt::Recorded(None),
+            },
+        };
+        broadcast.next = Some(broadcast.open(at, &control.stopped())?);
         Ok(broadcast)
     }
 
@@ -84,7 +109,7 @@ impl<'a> Broadcast<'a> {
     fn with_queue(cli: &'a Cli, settings: &'a Settings, control: &Control, kept: Option<PathBuf>) -> Self {
         let queue = PlayQueue::open(kept, cli.playlist_file(settings).as_deref(), control.clone());
         let view = PlaylistView::new(queue.clone(), control.status.clone());
-        Self { cli, settings, next: None, queue, view, feed: None }
+        Self { cli, settings, next: None, queue, view, upgrade: None, feed: None }
     }
 
     /// The queue, for commands of operators.
@@ -111,15 +136,22 @@ impl<'a> Broadcast<'a> {
         standing: &Standing,
         control: &Control,
     ) -> Result<Code, CliError> {
-        let played = standing.run_gated(control, |engine| self.play_once(output.clone(), engine));
-        played.unwrap_or(Ok(Code::Ok))
+        loop {
+            let played = standing.run_gated(control, |engine| self.play_once(output.clone(), engine));
+            let left = control.has_left();
+            if left && self.upgrade.as_ref().is_some_and(Upgrade::is_to_return) {
+                log::warn!("upgrade: publishing again");
+                continue;
+            }
+            return played.unwrap_or(Ok(Code::Ok));
+        }
     }
 
     /// Plays until the list ends or `control`, one engine's, stops.
     fn play_once(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
         let OpenedPlaylist { mut playlist, position_store } = match self.next.take() {
             Some(opened) => opened,
-            None => self.open(false, None, &control.stopped())?,
+            None => self.open(StartAt::Saved, &control.stopped())?,
         };
         // An early opened one, too: a page that hangs must not outlive this engine.
         playlist.end_with(control.stopped());
@@ -128,8 +160,12 @@ impl<'a> Broadcast<'a> {
             queue: playlist.queue(),
             bookmarks: playlist.bookmarks(),
             store: position_store,
+            upgrade: self.upgrade.clone(),
             feed: self.feed.clone(),
         };
+        if let Some(upgrade) = &self.upgrade {
+            upgrade.set_list(playlist.bookmarks());
+        }
         if let Some(feed) = &self.feed {
             feed.follow(playlist.bookmarks());
         }
@@ -150,14 +186,8 @@ impl<'a> Broadcast<'a> {
         Ok(Code::Ok)
     }
 
-    /// Opens the list at `position`, else at its saved position or its beginning. `cancel` ends
-    /// ffprobe and yt-dlp.
-    fn open(
-        &self,
-        from_start: bool,
-        position: Option<Option<Position>>,
-        cancel: &Cancel,
-    ) -> Result<OpenedPlaylist, CliError> {
+    /// Opens the list. `cancel` ends ffprobe and yt-dlp.
+    fn open(&self, at: StartAt, cancel: &Cancel) -> Result<OpenedPlaylist, CliError> {
         let (cli, settings) = (self.cli, self.settings);
         let file = cli.playlist_file(settings);
         let names = source_names(&cli.sources, file.as_deref());
@@ -165,14 +195,16 @@ impl<'a> Broadcast<'a> {
         // `--once` neither resumes nor overwrites the broadcast's position.
         let (position_store, saved) =
             (!cli.once).then(|| PositionStore::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
-        let saved = match position {
-            Some(position) => {
+        let saved = match at {
+            StartAt::Beginning => None,
+            StartAt::Saved | StartAt::Handed(None) => saved.flatten(),
+            StartAt::Handed(handed) => handed,
+            StartAt::Recorded(recorded) => {
                 if let Some(store) = &position_store {
-                    position.clone().map_or_else(|| store.clear(), |position| store.set(position));
+                    recorded.clone().map_or_else(|| store.clear(), |position| store.set(position));
                 }
-                position
+                recorded
             }
-            None => saved.flatten().filter(|_| !from_start),
         };
         if let Some(saved) = &saved {
             let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));
@@ -235,6 +267,7 @@ struct PositionSaver {
     queue: QueueConsumer,
     bookmarks: Bookmarks,
     store: Option<PositionStore>,
+    upgrade: Option<Upgrade>,
     feed: Option<PositionFeed>,
 }
 
@@ -293,10 +326,10 @@ impl PositionSaver {
     fn save_end(&self, end: Option<RunEnd>) {
         // What was published since the last interval.
         self.save();
-        let Some(end) = end.filter(|end| !matches!(end, RunEnd::Stopped | RunEnd::AfterLane | RunEnd::Left))
-        else {
-            return;
-        };
+        if end == Some(RunEnd::Left) {
+            return self.save_left();
+        }
+        let Some(end) = end.filter(|end| !matches!(end, RunEnd::Stopped | RunEnd::AfterLane)) else { return };
         let published = self.control.status.published().filter(|_| end == RunEnd::AfterCurrent);
         let next = published
             .and_then(|published| self.bookmarks.after(published.turn, |place| self.queue.following(place)));
@@ -309,6 +342,16 @@ impl PositionSaver {
         }
         if let Some(store) = &self.store {
             store.clear();
+        }
+    }
+}
+
+impl PositionSaver {
+    /// Saves where another process continues: to the picture, not to what was acknowledged.
+    fn save_left(&self) {
+        let position = self.upgrade.as_ref().and_then(Upgrade::position);
+        if let (Some(store), Some(position)) = (&self.store, position) {
+            store.set(position);
         }
     }
 }

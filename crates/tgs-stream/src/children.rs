@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tgs_core::{
     process,
     process::confine::{self, Confinement},
-    settings::Settings,
+    settings::{Settings, hidden_places},
 };
 
 use crate::cli::Cli;
@@ -21,6 +21,8 @@ pub(crate) fn confine(cli: &Cli, settings: &Settings, scratch: &Path) {
     }
     let mut hidden = vec![cli.env_file_path()];
     hidden.extend(live_secrets(settings));
+    hidden.extend(hidden_places(&settings.secret_files));
+    hidden.extend(settings.telegram.mounted_session.as_ref().map(|mounted| mounted.renewed_file.clone()));
     let writable = cookies(&settings.ytdlp_args);
     confine::children(&Confinement { hidden, writable, scratch: scratch.to_owned() });
 }

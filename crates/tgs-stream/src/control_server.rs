@@ -15,22 +15,26 @@ mod watch;
 
 use std::{
     fs, io,
-    os::unix::{
-        fs::PermissionsExt,
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
-use tgs_core::supervise::keep_running;
+use tgs_core::{cancel::Cancel, supervise::keep_running};
 
 use self::connections::ControlConnections;
 pub(crate) use self::{answer::Answers, recordings::RecordingReads, subscribers::Subscribers};
 use crate::{
     http::closed_within,
     unix_socket::{LONGEST_PATH, accept_each},
+    upgrade::HandedDescriptor,
 };
 
 /// The running server. Drop closes all connections and removes the socket.
@@ -40,6 +44,8 @@ pub(crate) struct ControlServer {
     /// Closing this end stops the thread.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
+    /// Once set, another process listens there.
+    handed_over: Cancel,
 }
 
 /// Why there is no control socket. The broadcast runs without it.
@@ -66,10 +72,17 @@ pub(crate) enum SocketError {
 }
 
 impl ControlServer {
-    /// Listens at `path` and answers requests from `answers`.
-    pub(crate) fn start(path: &Path, answers: Answers) -> Result<Self, SocketError> {
+    /// Listens at `path` and answers requests from `answers`. `handed` is the listener of the process
+    /// whose place this one takes.
+    pub(crate) fn start(
+        path: &Path,
+        answers: Answers,
+        handed: Option<UnixListener>,
+    ) -> Result<Self, SocketError> {
         let failed = |source| SocketError::Failed { path: path.to_owned(), source };
-        let listener = bind(path)?;
+        let listener = handed.map_or_else(|| bind(path), Ok)?;
+        answers.upgrade.keep(HandedDescriptor::Control, listener.as_fd());
+        let handed_over = answers.upgrade.handed_over();
         let (stop, stopped) = UnixStream::pair().map_err(failed)?;
         let answers = Arc::new(answers);
         watch_state(&answers);
@@ -89,7 +102,7 @@ impl ControlServer {
         };
         let thread = thread::Builder::new().name("control".into()).spawn(run).map_err(failed)?;
         log::info!("control socket: {}", path.display());
-        Ok(Self { path: path.to_owned(), stop: Some(stop), thread: Some(thread) })
+        Ok(Self { path: path.to_owned(), stop: Some(stop), thread: Some(thread), handed_over })
     }
 }
 
@@ -99,7 +112,9 @@ impl Drop for ControlServer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let _ = fs::remove_file(&self.path);
+        if !self.handed_over.is_cancelled() {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -24,15 +24,16 @@ use tgs_telegram::Ingest;
 
 use self::prepare::Preparation;
 use crate::{
-    assembly::{self, BroadcastStart},
+    assembly::{self, BroadcastStart, HOSTS_HAND_OVER, Origin},
     broadcast::Broadcast,
     hosts_view::{HostsView, METRICS},
+    services::{Servers, Services},
     setup::send,
     standing::Standing,
-    status_server,
     status_source::StatusSource,
     succession::Succession,
     telegram::SharedTelegramStatus,
+    upgrade::Upgrade,
 };
 
 /// How often a standby looks whether the tool is stopped.
@@ -71,7 +72,7 @@ pub(crate) fn run(
     loop {
         let Some((term, ingest)) = host.stand_by(last)? else { return Ok(Code::Ok) };
         last = term.number;
-        if let Some(code) = host.broadcast(term, ingest)? {
+        if let Some(code) = host.broadcast(&term, ingest)? {
             return Ok(code);
         }
     }
@@ -109,22 +110,13 @@ struct Host<'a> {
 impl Host<'_> {
     /// Is a standby until this host has the air. `None` if the tool was stopped.
     fn stand_by(&self, last: u64) -> Result<Option<(OnAirTerm, Option<Ingest>)>, CliError> {
-        let (start, settings) = (self.start, self.start.settings);
+        let start = self.start;
         let stopped = self.control.stopped();
         // No engine runs with it.
         let control = Control::under(Permit::always(), &stopped);
         self.signalled.set(&control);
         let status = SharedTelegramStatus::default();
-        let shown = StatusSource {
-            control: control.clone(),
-            telegram: start.into_telegram().then(|| status.clone()),
-            standing: Standing::open(None, settings.pause_max, &control),
-            warnings: settings.warnings.clone(),
-            hosts: Some(self.hosts.clone()),
-        };
-        let idle = Broadcast::idle(start.cli, settings, &control);
-        let _pages = status_server::open(settings, start.cli.fixed_port, &shown);
-        let _socket = assembly::serve_control(settings, assembly::idle_answers(start, shown, &idle));
+        let _servers = self.idle_services(&control, &status);
         systemd::ready();
         let preparation = Preparation::start(start, &self.member, &control, status);
         let taken = loop {
@@ -144,9 +136,38 @@ impl Host<'_> {
         Ok(taken.map(|term| (term, preparation.end())))
     }
 
+    /// The pages and the control socket of a standby.
+    fn idle_services(&self, control: &Control, status: &SharedTelegramStatus) -> Servers {
+        let (start, settings) = (self.start, self.start.settings);
+        let standing = Standing::open(None, settings.pause_max, control);
+        let idle = Broadcast::idle(start.cli, settings, control);
+        let services = Services {
+            cli: start.cli,
+            settings,
+            target: &start.target,
+            kept_proxies: &start.kept_proxies,
+            standing: &standing,
+            control,
+            shown: StatusSource {
+                control: control.clone(),
+                telegram: start.is_for_telegram().then(|| status.clone()),
+                standing: standing.clone(),
+                warnings: settings.warnings.clone(),
+                hosts: Some(self.hosts.clone()),
+            },
+            schedule: None,
+            queue: idle.queue(),
+            view: idle.view(),
+            previewer: None,
+            upgrade: Upgrade::new(control, &standing, idle.queue(), Some(HOSTS_HAND_OVER)),
+            succession: None,
+        };
+        services.start_idle()
+    }
+
     /// Broadcasts until this host has lost the air or handed it over (`None`), or the broadcast is
     /// over.
-    fn broadcast(&self, term: OnAirTerm, ingest: Option<Ingest>) -> Result<Option<Code>, CliError> {
+    fn broadcast(&self, term: &OnAirTerm, ingest: Option<Ingest>) -> Result<Option<Code>, CliError> {
         let settings = self.start.settings;
         let mut ingest = ingest;
         loop {
@@ -166,7 +187,7 @@ impl Host<'_> {
             })?;
             succession.hold(&control);
             succession.start_recording(&control);
-            let ended = assembly::run(self.start, &control, Some(&succession));
+            let ended = assembly::run(self.start, &control, Origin::Host(succession.clone()));
             send(&control, Command::Stop);
             // Where the successor continues.
             succession.record();

@@ -15,7 +15,10 @@ mod textfile;
 use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, ToSocketAddrs},
-    os::unix::net::UnixStream,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     path::PathBuf,
     sync::LazyLock,
     thread::{self, JoinHandle},
@@ -24,7 +27,7 @@ use std::{
 
 use prometheus::{Gauge, IntGaugeVec, register_gauge, register_int_gauge_vec};
 use tgs_control::AddressFile;
-use tgs_core::supervise::keep_running;
+use tgs_core::{cancel::Cancel, supervise::keep_running};
 
 pub use pages::Pages;
 pub(crate) use stop::closed_within;
@@ -72,17 +75,33 @@ pub struct HttpServer {
     /// Closing this end stops the threads.
     stop: Option<UnixStream>,
     threads: Vec<JoinHandle<()>>,
+    /// A copy of the listener, for the process that takes this one's place.
+    listener: Option<TcpListener>,
+    /// Once set, another process serves at the address.
+    handed_over: Cancel,
 }
 
 impl HttpServer {
     /// Starts the threads of the pages and of the metrics file. Errors are logged, never returned.
     #[must_use]
     pub fn start(config: &HttpConfig, pages: Pages) -> Self {
+        Self::start_with(config, pages, None, Cancel::new())
+    }
+
+    /// The same with a `listener` of the process whose place this one takes. Once `handed_over` is
+    /// set, `metrics.port` stays.
+    pub(crate) fn start_with(
+        config: &HttpConfig,
+        pages: Pages,
+        listener: Option<TcpListener>,
+        handed_over: Cancel,
+    ) -> Self {
         BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         START_TIME.set(now.as_secs_f64());
         let address_file = AddressFile::in_dir(&config.state_dir);
-        let mut web = Self { addr: None, address_file, stop: None, threads: Vec::new() };
+        let mut web =
+            Self { addr: None, address_file, stop: None, threads: Vec::new(), listener: None, handed_over };
         let (stop, stopped) = match UnixStream::pair() {
             Ok(pair) => pair,
             Err(e) => {
@@ -91,7 +110,9 @@ impl HttpServer {
             }
         };
         web.stop = Some(stop);
-        let listener = bind(&config.host, config.port, if config.fixed_port { 0 } else { FOLLOWING_PORTS });
+        let following = if config.fixed_port { 0 } else { FOLLOWING_PORTS };
+        let listener = listener.or_else(|| bind(&config.host, config.port, following));
+        web.listener = listener.as_ref().and_then(|listener| listener.try_clone().ok());
         web.addr = listener.as_ref().and_then(|l| l.local_addr().ok());
         web.write_address_file();
         let file = config
@@ -120,6 +141,11 @@ impl HttpServer {
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
+    }
+
+    /// The listener, for the process that takes this one's place.
+    pub(crate) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.listener.as_ref().map(AsFd::as_fd)
     }
 
     fn spawn(
@@ -160,6 +186,9 @@ impl Drop for HttpServer {
         self.stop = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+        if self.handed_over.is_cancelled() {
+            return;
         }
         // Another instance with the same STATE_DIR may have written its own address since.
         let Some(addr) = self.addr else { return };

@@ -27,6 +27,7 @@ mod preview;
 pub mod queue;
 pub mod resolver;
 mod schedule;
+mod services;
 mod settings_source;
 mod setup;
 pub mod source;
@@ -37,6 +38,7 @@ mod status_source;
 mod succession;
 mod telegram;
 mod unix_socket;
+mod upgrade;
 pub mod url;
 pub mod ytdlp;
 

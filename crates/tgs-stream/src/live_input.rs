@@ -28,8 +28,11 @@ mod shared;
 
 use std::{
     io,
-    net::SocketAddr,
-    os::unix::net::UnixStream,
+    net::{SocketAddr, TcpListener},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     path::Path,
     sync::{Arc, LazyLock},
     thread::{self, JoinHandle},
@@ -101,6 +104,8 @@ pub struct LiveInput {
     relay: Relay,
     /// Where it listens; `None` if the port was taken at the start.
     bound: Option<SocketAddr>,
+    /// A copy of the listener, for the process that takes this one's place.
+    copy: Option<TcpListener>,
     /// Closing this end stops the listener and its connections.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
@@ -108,10 +113,12 @@ pub struct LiveInput {
 
 impl LiveInput {
     /// Listens for publishers; the relay's socket is in a directory in `state_dir`. `on_event` is
-    /// called for each event, in order: it must not wait, nor call the live input.
+    /// called for each event, in order: it must not wait, nor call the live input. `handed` is the
+    /// listener of the process whose place this one takes.
     pub fn start(
         settings: &Live,
         state_dir: &Path,
+        handed: Option<TcpListener>,
         on_event: impl Fn(&LiveEvent) + Send + Sync + 'static,
     ) -> Result<Self, LiveInputError> {
         LazyLock::force(&METRICS);
@@ -128,7 +135,7 @@ impl LiveInput {
             idle: settings.grace + IDLE,
         });
         let address = settings.address.listen;
-        let first = match listener::bind(address) {
+        let first = match handed.map_or_else(|| listener::bind(address), Ok) {
             Ok(first) => {
                 log::info!("live input: listens at {}", context.url());
                 Some(first)
@@ -143,6 +150,7 @@ impl LiveInput {
             }
         };
         let bound = first.as_ref().and_then(|listener| listener.local_addr().ok());
+        let copy = first.as_ref().and_then(|listener| listener.try_clone().ok());
         let (stop, stopped) = UnixStream::pair().map_err(LiveInputError::Thread)?;
         let served = Arc::clone(&context);
         let run = move || {
@@ -151,13 +159,18 @@ impl LiveInput {
         };
         let thread =
             thread::Builder::new().name("live-input".into()).spawn(run).map_err(LiveInputError::Thread)?;
-        Ok(Self { context, relay, bound, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { context, relay, bound, copy, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens; `None` if the port was taken at the start.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.bound
+    }
+
+    /// The listener, for the process that takes this one's place.
+    pub(crate) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.copy.as_ref().map(AsFd::as_fd)
     }
 
     /// The URL at which publishers connect, without a key.

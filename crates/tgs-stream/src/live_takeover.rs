@@ -5,6 +5,8 @@
 //! what is wanted, so that none of them waits for the engine.
 
 use std::{
+    net::TcpListener,
+    os::fd::BorrowedFd,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -123,15 +125,21 @@ impl Wanted {
 }
 
 impl LiveTakeover {
+    /// The listener, for the process that takes this one's place.
+    pub(crate) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.shared.input.listener()
+    }
+
     /// Starts the live input.
     pub(crate) fn start(
         settings: &Live,
         state_dir: &Path,
         control: &Control,
+        listener: Option<TcpListener>,
     ) -> Result<Self, LiveInputError> {
         let wanted = Arc::new(Wanted { state: Mutex::default(), changed: Condvar::new() });
         let (noted, start) = (Arc::clone(&wanted), settings.start);
-        let input = LiveInput::start(settings, state_dir, move |event| noted.note(event, start))?;
+        let input = LiveInput::start(settings, state_dir, listener, move |event| noted.note(event, start))?;
         let shared = Arc::new(SharedTakeover {
             input,
             wanted,

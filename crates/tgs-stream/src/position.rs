@@ -23,6 +23,18 @@ pub use list_key::ListKey;
 /// The save interval within an item. A restart resumes within 2 s of the published position.
 pub const SAVE_EVERY: Duration = Duration::from_millis(1500);
 
+/// Where a list is to continue, as far as that is known.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum ListPlace {
+    /// Where it was saved.
+    #[default]
+    Saved,
+    /// There.
+    At(Box<Position>),
+    /// At its beginning.
+    Beginning,
+}
+
 /// Saves a list's position on a thread of its own, because writing waits for the disk.
 ///
 /// Dropping it saves the last position.

@@ -63,6 +63,8 @@ pub(crate) struct ScheduleConfig {
     pub(crate) state_dir: PathBuf,
     pub(crate) resolver: Resolver,
     pub(crate) length: Arc<LengthOf>,
+    /// Slots are prepared as if it were this time at least: when a held engine is to begin.
+    pub(crate) not_before: Option<SystemTime>,
 }
 
 /// Where lanes are opened: the engine, or a simulation of it.
@@ -79,7 +81,7 @@ impl LaneHost for Control {
     }
 
     fn is_connected(&self) -> bool {
-        self.status.read().status.publisher == PublisherState::Connected
+        self.is_getting_ready() || self.status.read().status.publisher == PublisherState::Connected
     }
 }
 
@@ -119,7 +121,9 @@ impl Schedule {
                 || {
                     while !stopped.wait(TICK) {
                         scheduler.follow_file();
-                        scheduler.tick(&mut control, SystemTime::now());
+                        let now = SystemTime::now();
+                        let now = scheduler.config.not_before.map_or(now, |begins| now.max(begins));
+                        scheduler.tick(&mut control, now);
                     }
                 },
             );

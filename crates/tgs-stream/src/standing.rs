@@ -128,6 +128,11 @@ impl Standing {
         self.lock().kept.stopped
     }
 
+    /// Whether an engine runs.
+    pub(crate) fn is_playing(&self) -> bool {
+        self.lock().engine.is_some()
+    }
+
     /// When the pause ends by itself; `None` without a pause.
     pub(crate) fn pause_ends(&self) -> Option<SystemTime> {
         self.ends(&self.lock().kept)

@@ -20,10 +20,14 @@ use tgs_ha::{HandOverError, Member, OnAirTerm, Record};
 use tgs_playout::{command::Command, engine::Control};
 use tgs_telegram::Ingest;
 
-use crate::{hosts_view::HostsView, playlist::Bookmarks, position::Position};
+use crate::{
+    hosts_view::HostsView,
+    playlist::Bookmarks,
+    position::{ListPlace, Position},
+};
 
 /// How often the record is brought up to date.
-const EVERY: Duration = Duration::from_millis(400);
+const EVERY: Duration = Duration::from_millis(200);
 
 /// How far ahead a host leaves the air: the successor needs the time to get ready.
 const AHEAD: Duration = Duration::from_secs(8);
@@ -50,28 +54,19 @@ pub(crate) struct PositionFeed(Arc<Mutex<Fed>>);
 
 #[derive(Debug, Default)]
 struct Fed {
-    position: FedPosition,
+    /// `Saved`: nothing has been published in this term; the record's position holds.
+    place: ListPlace,
     /// Of the engine that runs.
     bookmarks: Option<Bookmarks>,
 }
 
-#[derive(Debug, Default)]
-enum FedPosition {
-    /// Nothing has been published in this term: the record's position holds.
-    #[default]
-    Unknown,
-    At(Position),
-    /// The list is over: the next run starts at its beginning.
-    Beginning,
-}
-
 impl PositionFeed {
     pub(crate) fn set(&self, position: Position) {
-        self.lock().position = FedPosition::At(position);
+        self.lock().place = ListPlace::At(Box::new(position));
     }
 
     pub(crate) fn clear(&self) {
-        self.lock().position = FedPosition::Beginning;
+        self.lock().place = ListPlace::Beginning;
     }
 
     /// Names the bookmarks of the engine that begins.
@@ -137,16 +132,15 @@ impl Succession {
         self.term.record.as_ref().filter(|record| !record.host.is_empty() && record.host != self.host)
     }
 
-    /// Where the list continues: `None` where this host's own file says so, `Some(None)` at its
-    /// beginning.
-    pub(crate) fn position(&self) -> Option<Option<Position>> {
-        let record = self.foreign()?;
-        let Some(position) = record.position.clone() else { return Some(None) };
+    /// Where the list continues.
+    pub(crate) fn place(&self) -> ListPlace {
+        let Some(record) = self.foreign() else { return ListPlace::Saved };
+        let Some(position) = record.position.clone() else { return ListPlace::Beginning };
         match serde_json::from_value(position) {
-            Ok(position) => Some(Some(position)),
+            Ok(position) => ListPlace::At(position),
             Err(error) => {
                 log::warn!("the position of the host {} cannot be read: {error}", record.host);
-                None
+                ListPlace::Saved
             }
         }
     }
@@ -283,10 +277,10 @@ impl Succession {
     /// Brings the record up to date.
     pub(crate) fn record(&self) {
         let before = self.term.record.as_ref().and_then(|record| record.position.clone());
-        let position = match &self.feed.lock().position {
-            FedPosition::Unknown => before,
-            FedPosition::At(position) => serde_json::to_value(position).ok(),
-            FedPosition::Beginning => None,
+        let position = match &self.feed.lock().place {
+            ListPlace::Saved => before,
+            ListPlace::At(position) => serde_json::to_value(position).ok(),
+            ListPlace::Beginning => None,
         };
         self.member.set_record(Record { position, ..self.parts() });
         // The metrics.

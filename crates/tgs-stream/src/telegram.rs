@@ -11,6 +11,6 @@ mod status;
 mod viewer_check;
 mod viewer_picture;
 
-pub(crate) use driver::{EngineRunner, TelegramConfig, run};
+pub(crate) use driver::{EngineRunner, HandedStream, TelegramConfig, run};
 pub(crate) use session::LiveSession;
 pub(crate) use status::SharedTelegramStatus;

@@ -73,7 +73,7 @@ impl Setup {
         logging::init("info");
         let (sender, events) = channel();
         let report = move |event: &LiveEvent| drop(sender.send(event.clone()));
-        let input = LiveInput::start(&settings, dir.path(), report).unwrap();
+        let input = LiveInput::start(&settings, dir.path(), None, report).unwrap();
         Self { input, events, _dir: dir }
     }
 

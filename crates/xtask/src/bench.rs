@@ -64,6 +64,8 @@ enum Name {
     Start,
     /// The ingest away for 5 s
     Outage,
+    /// Upgrades on one host beside restarts
+    Upgrade,
     /// From a command to its first picture
     Commands,
     /// A monitor of the broadcast
@@ -120,6 +122,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Name::Joins => measure::joins::measure(&plan)?,
             Name::Start => measure::start::measure(&plan)?,
             Name::Outage => measure::outage::measure(&plan)?,
+            Name::Upgrade => measure::upgrade::measure(&plan)?,
             Name::Commands => measure::commands::measure(&plan)?,
             Name::Monitors => measure::monitors::measure(&plan)?,
             Name::Outputs => measure::outputs::measure(&plan)?,

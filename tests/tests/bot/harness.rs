@@ -15,7 +15,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tgs_e2e::{
-    bin_path::{cargo, profile_dir},
+    bin_path::build_for_test_dc,
     colours::{self, Picture},
     telethon,
 };
@@ -24,19 +24,6 @@ use tgs_testdc::{TestDc, World};
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// A user with whom neither setting of the bot is concerned.
 pub(crate) const MALLORY: i64 = 5_000_000_009;
-
-/// The tool with the feature `test-dc`: it knows the test DC's addresses and key.
-fn tool() -> PathBuf {
-    let name = "tgs-bot-test-dc";
-    let dir = profile_dir().unwrap();
-    let profile = if dir.ends_with("debug") { "dev".into() } else { dir.file_name().unwrap().to_owned() };
-    let mut command = cargo();
-    command.args(["build", "--quiet", "--package", "tgs-bot", "--features", "test-dc", "--bin", name]);
-    command.arg("--profile").arg(profile).arg("--target-dir").arg(dir.parent().unwrap());
-    let built = command.output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    dir.join(name)
-}
 
 /// A test DC with a bot, Alice (in Russian), Bob and Mallory.
 pub(crate) fn test_dc() -> TestDc {
@@ -126,7 +113,7 @@ impl Bot {
         let log = File::options().create(true).append(true).open(dir.join("bot.log")).unwrap();
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
-            .arg(tool())
+            .arg(build_for_test_dc("tgs-bot").unwrap())
             .arg("--env-file")
             .arg(dir.join("bot.env"))
             .arg("--state-dir")

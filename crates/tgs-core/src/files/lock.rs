@@ -10,9 +10,12 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     mem,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::Path,
     process,
     time::{Duration, Instant},
@@ -71,8 +74,8 @@ pub enum LockError {
 pub struct FileLock {
     dir: SharedDir,
     name: OsString,
-    /// Closing this releases the lock.
-    _file: File,
+    /// Closing its last copy releases the lock.
+    file: File,
     stat: Stat,
     keep_file: bool,
 }
@@ -104,7 +107,7 @@ impl FileLock {
                 Err(e) => return Err(e),
             }
         };
-        Ok(Self { dir, name: name.to_owned(), _file: file, stat, keep_file: false })
+        Ok(Self { dir, name: name.to_owned(), file, stat, keep_file: false })
     }
 
     /// Keeps the lock file on release. The next holder then needs no disk space, and a program that
@@ -113,6 +116,26 @@ impl FileLock {
     pub fn keep_file(mut self) -> Self {
         self.keep_file = true;
         self
+    }
+
+    /// The open lock file, for another process that is to hold the lock beside this one and after
+    /// it.
+    #[must_use]
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// The lock on the file `name` in `dir` that another process has taken, and whose descriptor it
+    /// has handed over. The lock is shared until that process has closed its own.
+    pub fn handed_over(dir: &Path, name: &OsStr, descriptor: OwnedFd) -> io::Result<Self> {
+        let dir = SharedDir::open(dir)?;
+        let mut file = File::from(descriptor);
+        let stat = rustix::fs::fstat(&file)?;
+        if !dir.is(name, &stat) || !try_lock(&file)? {
+            return Err(io::Error::other("it is not the lock of the process that hands over"));
+        }
+        name_holder(&mut file, &stat);
+        Ok(Self { dir, name: name.to_owned(), file, stat, keep_file: false })
     }
 
     /// The directory of the lock file.
@@ -169,13 +192,19 @@ fn attempt(dir: &SharedDir, name: &OsStr) -> Result<Option<(File, Stat)>, LockEr
     if !dir.is(name, &stat) {
         return Ok(None);
     }
-    // A single link: the file is not another name of an important file. On a full disk the name is
-    // lost, not the lock.
-    if writable && stat.st_nlink == 1 {
-        let line = format!("{} {}\n", process::id(), program());
-        let _ = file.set_len(0).and_then(|()| file.write_all(line.as_bytes()));
+    if writable {
+        name_holder(&mut file, &stat);
     }
     Ok(Some((file, stat)))
+}
+
+/// Writes this process's name into its lock file. On a full disk the name is lost, not the lock.
+fn name_holder(file: &mut File, stat: &Stat) {
+    // A single link: the file is not another name of an important file.
+    if stat.st_nlink == 1 {
+        let line = format!("{} {}\n", process::id(), program());
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(line.as_bytes()));
+    }
 }
 
 /// Opens the lock file, creating it if missing, and returns whether it is writable.
@@ -235,7 +264,6 @@ fn program() -> String {
 mod tests {
     use std::{
         fs,
-        io::Seek,
         os::unix::fs::{PermissionsExt, symlink},
         path::Path,
         thread,
@@ -247,6 +275,23 @@ mod tests {
 
     fn take(dir: &Path, wait: Duration) -> Result<FileLock, LockError> {
         FileLock::take_in(SharedDir::open(dir).unwrap(), "lock".as_ref(), wait, &Cancel::new())
+    }
+
+    #[test]
+    fn a_lock_is_handed_over_without_a_moment_of_freedom() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = take(dir.path(), Duration::ZERO).unwrap().keep_file();
+        let copy = first.descriptor().try_clone_to_owned().unwrap();
+        let second = FileLock::handed_over(dir.path(), "lock".as_ref(), copy).unwrap().keep_file();
+        drop(first);
+        let Err(LockError::Held(holder)) = take(dir.path(), Duration::ZERO) else { panic!("taken twice") };
+        assert_eq!(holder.pid, Some(process::id()));
+        drop(second);
+        let free = take(dir.path(), Duration::ZERO).unwrap();
+        // Another file's lock is none.
+        let other = File::create(dir.path().join("other")).unwrap();
+        assert!(FileLock::handed_over(dir.path(), "lock".as_ref(), other.into()).is_err());
+        drop(free);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const EXEC: &str = "__exec";
 const USER: &str = "user";
 
 /// This process's executable, even after its file was replaced or deleted.
-const SELF_EXE: &str = "/proc/self/exe";
+pub(super) const SELF_EXE: &str = "/proc/self/exe";
 
 /// Whether this program's `main` begins with [`shim`].
 static HAS_SHIM: AtomicBool = AtomicBool::new(false);

@@ -78,7 +78,7 @@ pub(super) fn key(value: &str) -> Result<String, String> {
 
 pub(super) fn ttl(value: &str) -> Result<Duration, String> {
     let duration = units::parse_duration(value).map_err(|e| e.to_string())?;
-    let allowed = Duration::from_secs(3)..=Duration::from_secs(60);
+    let allowed = Duration::from_secs(3)..=Duration::from_mins(1);
     if allowed.contains(&duration) && duration.subsec_nanos() == 0 {
         Ok(duration)
     } else {

@@ -8,11 +8,12 @@ mod outputs;
 mod picture;
 mod proxy;
 mod recording;
+mod secrets;
 mod sound;
 
 use std::{
     ffi::OsString,
-    fmt, io,
+    fmt, io, mem,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +22,7 @@ use super::{
         address, api_hash, api_id, arguments, as_run_keep, chat_id, flag, gigabytes, image_duration, on_loss,
         path, pause_max, port, preroll, publisher, read_ahead, regen, schedule_return, separate, text,
     },
+    secret_file,
     table::{RENAMED, TABLE, default, misspelt},
     values::{Settings, Telegram},
 };
@@ -135,6 +137,7 @@ const ENVIRONMENT: [&str; 11] = [
 /// Whether a line of the file with this name can have an effect.
 fn is_known(name: &str) -> bool {
     TABLE.iter().any(|setting| setting.name == name)
+        || secret_file::is_variable(TABLE, name)
         || RENAMED.iter().any(|(former, _)| *former == name)
         || ENVIRONMENT.contains(&name)
         || process::command::INHERITED.contains(&name)
@@ -143,9 +146,12 @@ fn is_known(name: &str) -> bool {
 
 /// Looks up values and collects problems.
 struct Reader<'a> {
+    /// The working directory; empty except in tests.
+    dir: PathBuf,
     env: &'a Env<'a>,
     overrides: &'a [(&'static str, &'a str)],
     file: Option<File>,
+    secret_files: Vec<PathBuf>,
     problems: Vec<String>,
     warnings: Vec<String>,
 }
@@ -165,7 +171,15 @@ impl<'a> Reader<'a> {
         env: &'a Env<'a>,
         overrides: &'a [(&'static str, &'a str)],
     ) -> Self {
-        let mut reader = Self { env, overrides, file: None, problems: Vec::new(), warnings: Vec::new() };
+        let mut reader = Self {
+            dir: dir.to_owned(),
+            env,
+            overrides,
+            file: None,
+            secret_files: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
         match env_file {
             Some(path) => reader.read_file(path, true),
             None => reader.read_file(&dir.join(".env"), false),
@@ -221,6 +235,12 @@ impl<'a> Reader<'a> {
         if let Some((_, value)) = given {
             return Some(((*value).to_owned(), format!("{name}{GIVEN}")));
         }
+        let value = self.lookup(name);
+        self.with_file(name, value)
+    }
+
+    /// Finds a variable of the file and the environment.
+    fn lookup(&mut self, name: &str) -> Option<(String, String)> {
         let in_file = self.file.as_ref().and_then(|file| {
             let entry = file.content.entries.iter().find(|entry| entry.name == name)?;
             Some((file.named, entry.value.clone(), format!("{} line {}: {name}", file.shown, entry.line)))
@@ -256,6 +276,14 @@ impl<'a> Reader<'a> {
     fn value<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let found = self.find(name).and_then(|found| self.parse(found, &parse));
         found.or_else(|| self.parse((default(name).to_owned(), format!("{name} (default)")), &parse))
+    }
+
+    /// `STATE_DIR` and `CACHE_DIR`
+    fn directories(&mut self) -> [Option<PathBuf>; 2] {
+        [
+            self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state"),
+            self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache"),
+        ]
     }
 
     /// Finds a directory of the tools: the setting, else systemd's, else the unit's, else the
@@ -298,9 +326,7 @@ impl<'a> Reader<'a> {
             (self.value("READ_AHEAD", read_ahead), self.value("PUBLISHER", publisher));
         let (prometheus_host, prometheus_port) =
             (self.value("PROMETHEUS_HOST", address), self.value("PROMETHEUS_PORT", port));
-        let prometheus_port_given = self.find("PROMETHEUS_PORT").is_some();
-        let state_dir = self.directory("STATE_DIR", "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
-        let cache_dir = self.directory("CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
+        let [state_dir, cache_dir] = self.directories();
         let (schedule_preroll, schedule_return) =
             (self.value("SCHEDULE_PREROLL", preroll), self.value("SCHEDULE_RETURN", schedule_return));
         let (cache_limit, cache_ahead) =
@@ -308,7 +334,7 @@ impl<'a> Reader<'a> {
         let (passthrough, rust_log) = (self.value("PASSTHROUGH", flag), self.value("RUST_LOG", text));
         let (image_duration, as_run_keep) =
             (self.value("IMAGE_DURATION", image_duration), self.value("AS_RUN_KEEP", as_run_keep));
-        let (output_url, telegram) = (self.find("OUTPUT_URL"), self.telegram());
+        let (output_url, telegram) = (self.find("OUTPUT_URL"), self.telegram(state_dir.as_deref()));
         self.warn_of_output(output_url.as_ref(), telegram.as_ref());
         Some(Settings {
             output_proxies: self.output_proxies(telegram.as_ref(), publisher),
@@ -336,7 +362,7 @@ impl<'a> Reader<'a> {
             publisher: publisher?,
             prometheus_host: prometheus_host?,
             prometheus_port: prometheus_port?,
-            prometheus_port_given,
+            prometheus_port_given: self.find("PROMETHEUS_PORT").is_some(),
             state_dir: state_dir?,
             cache_dir: cache_dir?,
             pause_max: pause_max?,
@@ -349,20 +375,24 @@ impl<'a> Reader<'a> {
             image_duration: image_duration?,
             as_run_keep: as_run_keep?,
             rust_log: rust_log?,
+            secret_files: mem::take(&mut self.secret_files),
             warnings: Vec::new(),
         })
     }
 
-    fn telegram(&mut self) -> Option<Telegram> {
+    fn telegram(&mut self, state_dir: Option<&Path>) -> Option<Telegram> {
         let (regen, on_loss) = (self.value("SESSION_REGEN", regen), self.value("ON_SESSION_LOSS", on_loss));
         let viewer_check = self.value("VIEWER_CHECK", flag);
+        let (session, mounted_session) = self.session(state_dir);
         Some(Telegram {
             api_id: self.optional("API_ID", api_id),
             api_hash: self.optional("API_HASH", api_hash).map(Secret::new),
-            session: self.optional("SESSION_STRING", text).map(Secret::new),
+            session,
+            mounted_session,
             chat: self.optional("CHAT_ID", chat_id),
             call_title: self.optional("CALL_TITLE", text),
             standby: self.optional("STANDBY_SESSION_STRING", text).map(Secret::new),
+            standby_file: self.standby_file(),
             password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
             phone: self.optional("PHONE", text),
             proxies: self.optional("TELEGRAM_PROXY", parse_proxies).unwrap_or_default(),

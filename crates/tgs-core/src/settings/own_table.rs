@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Setting, Visibility};
+use super::{
+    Setting, Visibility,
+    secret_file::{self, Found},
+};
 use crate::{env_file, files};
 
 /// All problems of the settings, by name and line. Contains no value.
@@ -42,6 +45,8 @@ pub struct OwnValues<'a> {
     path: PathBuf,
     /// Whether `--env-file` names the file.
     named: bool,
+    /// The files that `NAME_FILE` of secrets name.
+    pub secret_files: Vec<PathBuf>,
     /// What makes the settings unusable.
     pub faults: Vec<String>,
     /// Warnings for the operator, to be logged once logging has started.
@@ -77,17 +82,39 @@ impl<'a> OwnValues<'a> {
         faults.extend(file.refused.iter().map(text));
         warnings.extend(file.warnings.iter().map(text));
         for entry in &file.entries {
-            if !own.table.iter().any(|setting| setting.name == entry.name) {
+            let known = own.table.iter().any(|setting| setting.name == entry.name)
+                || secret_file::is_variable(own.table, &entry.name);
+            if !known {
                 let (line, name, tool) = (entry.line, &entry.name, own.tool);
                 warnings.push(format!("{} line {line}: {name} is not a setting of {tool}", path.display()));
             }
         }
-        Self { own, env, file, path, named: env_file.is_some(), faults, warnings }
+        Self { own, env, file, path, named: env_file.is_some(), secret_files: Vec::new(), faults, warnings }
     }
 
     /// The value of `name`, or its default; `None` if it has neither, or is invalid. A fault that
     /// `parse` returns must not repeat the value of a secret.
     pub fn get<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let (value, shown) = match self.find(name) {
+            Some(found) => found,
+            None => (self.default(name)?.to_owned(), format!("{name} (default)")),
+        };
+        parse(&value).map_err(|fault| self.faults.push(format!("{shown} {fault}"))).ok()
+    }
+
+    /// The value of `name` that is set, or is in its file if it is a secret.
+    fn find(&mut self, name: &str) -> Option<Found> {
+        let value = self.lookup(name);
+        if !secret_file::is_secret(self.own.table, name) {
+            return value;
+        }
+        let file = self.lookup(&secret_file::variable(name));
+        self.secret_files.extend(file.iter().map(|(path, _)| PathBuf::from(path)));
+        let found = secret_file::resolve(value, file, Path::new(""));
+        found.map_err(|fault| self.faults.push(fault)).ok().flatten()
+    }
+
+    fn lookup(&self, name: &str) -> Option<Found> {
         let in_file = self.file.entries.iter().find(|entry| entry.name == name);
         let in_file = in_file.map(|entry| {
             (entry.value.clone(), format!("{} line {}: {name}", self.path.display(), entry.line))
@@ -95,11 +122,7 @@ impl<'a> OwnValues<'a> {
         let in_env = (self.env)(name)
             .map(|value| (value.to_string_lossy().into_owned(), format!("{name} (in the environment)")));
         let found = if self.named { in_file.or(in_env) } else { in_env.or(in_file) };
-        let (value, shown) = match found.filter(|(value, _)| !value.is_empty()) {
-            Some(found) => found,
-            None => (self.default(name)?.to_owned(), format!("{name} (default)")),
-        };
-        parse(&value).map_err(|fault| self.faults.push(format!("{shown} {fault}"))).ok()
+        found.filter(|(value, _)| !value.is_empty())
     }
 
     /// The value of a setting that must be set.

@@ -455,7 +455,9 @@ pub fn template() -> String {
          # remove the # of each setting you change. Commented lines show the default, or an example where noted.\n\
          #\n\
          # NAME=value. Write a value with spaces as '…'; one with ' or \\ as \"…\" with \\ before each \\, \" and $.\n\
-         # A comment has a line of its own. An empty value counts as unset. Durations have a unit: 500ms, 10s, 2m, 1h, 7d.\n",
+         # A comment has a line of its own. An empty value counts as unset. Durations have a unit: 500ms, 10s, 2m, 1h, 7d.\n\
+         #\n\
+         # The value of a secret can be in a file of its own: NAME_FILE=/path names it (docs/guide/containers.md).\n",
     );
     for setting in TABLE {
         text.push('\n');

@@ -1,5 +1,7 @@
 //! Settings as they are written, the words where they are wrong, and the template made from them.
 
+mod secrets;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -84,11 +86,13 @@ fn defaults() {
         api_id: None,
         api_hash: None,
         session: None,
+        mounted_session: None,
         chat: None,
         call_title: None,
         regen: Regen::Loop,
         on_loss: OnLoss::Keep,
         standby: None,
+        standby_file: None,
         password: None,
         phone: None,
         viewer_check: false,
@@ -133,6 +137,7 @@ fn defaults() {
         look: default_look(),
         sound: default_sound(),
         rust_log: "info".into(),
+        secret_files: vec![],
         warnings: vec![],
     };
     assert_eq!(load("", None, &[], &[]).unwrap(), expected);
@@ -217,11 +222,13 @@ fn telegram_as_set() -> Telegram {
         api_id: Some(7),
         api_hash: Some(secret("00112233445566778899aabbccddeeff")),
         session: Some(secret("hidden1")),
+        mounted_session: None,
         chat: Some(ChatId::Name("name".into())),
         call_title: Some("a b".into()),
         regen: Regen::Off,
         on_loss: OnLoss::Stop,
         standby: Some(secret("hidden2")),
+        standby_file: None,
         password: Some(secret("hidden 3")),
         phone: Some("+49".into()),
         viewer_check: true,
@@ -287,6 +294,7 @@ fn every_setting_is_read() {
         look: look_as_set(),
         sound: other_sound(),
         rust_log: "debug".into(),
+        secret_files: vec![],
         warnings: vec![TO_OUTPUT.into()],
     };
     let settings = load(file, None, &[], &[]).unwrap();

@@ -11,6 +11,7 @@ use super::{
     ha::HaSettings,
     live::Live,
     look::LookSettings,
+    mounted_session::MountedSession,
     outputs::NamedOutput,
     parse::{ChatId, OnLoss, PublisherKind, Regen, ScheduleReturn, SeparateRule},
     picture::Picture,
@@ -28,6 +29,8 @@ pub struct Telegram {
     pub api_hash: Option<Secret<String>>,
     /// `SESSION_STRING`, unchecked: a malformed string counts as a dead session.
     pub session: Option<Secret<String>>,
+    /// Where that session lies, with `SESSION_STRING_FILE`.
+    pub mounted_session: Option<MountedSession>,
     /// `CHAT_ID`
     pub chat: Option<ChatId>,
     /// `CALL_TITLE`
@@ -38,6 +41,8 @@ pub struct Telegram {
     pub on_loss: OnLoss,
     /// `STANDBY_SESSION_STRING`, unchecked.
     pub standby: Option<Secret<String>>,
+    /// `STANDBY_SESSION_STRING_FILE`
+    pub standby_file: Option<PathBuf>,
     /// `TWO_FA_PASSWORD`
     pub password: Option<Secret<String>>,
     /// `PHONE`, as written.
@@ -129,6 +134,8 @@ pub struct Settings {
     pub sound: Sound,
     /// `RUST_LOG`, unchecked.
     pub rust_log: String,
+    /// The files that `NAME_FILE` of secrets name.
+    pub secret_files: Vec<PathBuf>,
     /// Warnings for the operator, to be logged once logging has started.
     pub warnings: Vec<String>,
 }
@@ -148,6 +155,10 @@ impl Settings {
             .chain(self.look.logo.as_mut().map(|logo| &mut logo.file))
             .chain(self.recording.as_mut().map(|recording| &mut recording.dir))
             .for_each(absolute);
+        self.telegram.standby_file.iter_mut().chain(&mut self.secret_files).for_each(absolute);
+        if let Some(mounted) = &mut self.telegram.mounted_session {
+            [&mut mounted.file, &mut mounted.renewed_file].into_iter().for_each(absolute);
+        }
         if let Some(live) = &mut self.live {
             let tls = live.tls.iter_mut().flat_map(|tls| [&mut tls.cert, &mut tls.key]);
             live.keys_file.iter_mut().chain(tls).for_each(absolute);

@@ -93,7 +93,7 @@ impl Home {
             ("CHAT_ID", format!("-100{}", World::CHANNEL)),
             ("STATE_DIR", home.path().join("state").display().to_string()),
             ("CACHE_DIR", home.path().join("cache").display().to_string()),
-            ("VIDEO_QUALITY", "480p".to_owned()),
+            ("VIDEO_QUALITY", "360p".to_owned()),
             ("PROMETHEUS_PORT", "0".to_owned()),
         ];
         for (name, value) in values {

@@ -42,7 +42,7 @@ fn a_dead_network_costs_one_time_out() {
         .has("FAIL", "session", "-> if this lasts, check that this machine reaches Telegram")
         .has("FAIL", "standby", "Telegram does not answer")
         .has("WARN", "chat", "not checked")
-        .has("", "ffmpeg-args", "480p");
+        .has("", "ffmpeg-args", "360p");
     assert_eq!(said.code, Some(1));
 }
 

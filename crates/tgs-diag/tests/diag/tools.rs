@@ -16,9 +16,9 @@ fn ffmpeg_and_its_arguments() {
     said.has("PASS", "ffmpeg", "ffmpeg version ")
         .has("PASS", "ffprobe", "")
         .has("PASS", "ffmpeg-encoders", "libx264 and aac")
-        .has(WORKS, "ffmpeg-args", "480p (FFMPEG_ARGS is not set) ");
+        .has(WORKS, "ffmpeg-args", "360p (FFMPEG_ARGS is not set) ");
     home.set("FFMPEG_ARGS", "-preset ultrafast -b:v 600k");
-    home.run(&["--offline"]).has(WORKS, "ffmpeg-args", "480p with FFMPEG_ARGS ");
+    home.run(&["--offline"]).has(WORKS, "ffmpeg-args", "360p with FFMPEG_ARGS ");
     home.set("FFMPEG_ARGS", "-c:v mpeg4");
     home.run(&["--offline"]).has("FAIL", "ffmpeg-args", "ffmpeg refuses them").has(
         "FAIL",

@@ -220,6 +220,18 @@ impl Control {
         self.leaving.wait_left(limit)
     }
 
+    /// Whether the last engine run has left the air for another engine.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.leaving.has_left()
+    }
+
+    /// Whether a held engine runs, so that lanes can be opened.
+    #[must_use]
+    pub fn is_getting_ready(&self) -> bool {
+        self.held.is_held() && lock(&self.router).engine.is_some()
+    }
+
     /// Holds the next engine run before it connects, until [`Control::release`]. It reads its first
     /// item ahead meanwhile, from exactly where the item starts.
     pub fn hold(&self) {

@@ -181,7 +181,7 @@ fn a_panic_while_an_item_is_encoded_ahead_ends_nothing() {
         meter: None,
         upcoming,
         cache,
-        read_ahead,
+        read_ahead: Some(read_ahead),
         setup,
         ffprobe: "ffprobe".into(),
         cancel: cancel.clone(),

@@ -259,8 +259,7 @@ fn broadcast_with_lanes(
     let open: OpenSink = Box::new(move |_, _, _| Ok(Box::new(Ingest(line.clone()))));
     let output = parse_output("rtmp://simulated/app/key", None).unwrap();
     let publisher =
-        Publisher::new(output, Profile::P720, 0, cancel.clone(), tgs_core::permit::Permit::always())
-            .simulated(open, simulated.clone());
+        Publisher::new(output, Profile::P720, 0, cancel.clone()).simulated(open, simulated.clone());
     let timeline = Timeline::new(&Profile::P720, filler.silence());
     let metadata = Tag { kind: Kind::Script, timestamp: 0, body: [0].into() };
     let supervision = Supervision {

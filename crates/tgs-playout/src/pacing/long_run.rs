@@ -207,14 +207,8 @@ fn broadcast(days: u64, seed: u64, clock_is_set: bool) -> viewer::Seen {
         Ok(Box::new(Line(line.clone())))
     });
     let output = parse_output("rtmp://simulated/app/key", None).unwrap();
-    let publisher = Publisher::new(
-        output,
-        Profile::P720,
-        FIRST_TIMESTAMP,
-        cancel.clone(),
-        tgs_core::permit::Permit::always(),
-    )
-    .simulated(open, simulated.clone());
+    let publisher = Publisher::new(output, Profile::P720, FIRST_TIMESTAMP, cancel.clone())
+        .simulated(open, simulated.clone());
     let timeline = Timeline::new(&Profile::P720, filler.silence());
     let supervision = supervision(cancel, shared_status, &simulated);
     let switch = LaneSwitch::new(read_ahead, Lanes::default());

@@ -44,13 +44,7 @@ impl Sink for Wire {
 const PROFILE: Profile = Profile { fps: 10, ..Profile::P720 };
 
 fn publisher() -> Publisher {
-    Publisher::new(
-        Output::File("unused.flv".into()),
-        PROFILE,
-        0,
-        Cancel::new(),
-        tgs_core::permit::Permit::always(),
-    )
+    Publisher::new(Output::File("unused.flv".into()), PROFILE, 0, Cancel::new())
 }
 
 fn connect(publisher: &mut Publisher) -> Wire {

@@ -30,7 +30,7 @@ pub(crate) fn run(context: Context) -> Result<Code, CliError> {
     let settings = Context::load(&context.cli)?;
     let context = Context { settings, ..context };
     let app = context.app()?;
-    if matches!(target, SessionSink::File(_))
+    if !matches!(target, SessionSink::Stdout)
         && let Some(words) = still_good(&context)?
     {
         say(&words);
@@ -92,17 +92,17 @@ fn still_good(context: &Context) -> Result<Option<String>, CliError> {
         Claim::InUse(holder) => Ok(in_good_use(context, &session).then(|| {
             format!(
                 "The session in {} is good and in use by {holder}: it stays.",
-                context.env_file().display()
+                context.session_file().display()
             )
         })),
         Claim::Granted(_lock) => match TelegramClient::connect(context.app()?, &session, &context.cancel) {
             Ok((_, me)) => Ok(Some(format!(
                 "The session in {} is good, of {}: it stays.",
-                context.env_file().display(),
+                context.session_file().display(),
                 plain(&me.to_string())
             ))),
             Err(error) if matches!(error.class, ErrorClass::Session | ErrorClass::Account) => {
-                log::info!("replacing the session in {}: {error}", context.env_file().display());
+                log::info!("replacing the session in {}: {error}", context.session_file().display());
                 Ok(None)
             }
             // The error does not concern the session, and a sign-in would fail with it too.

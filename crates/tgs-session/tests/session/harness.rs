@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 use tgs_core::{cancel::Cancel, proxy::ProxyList, secret::Secret};
-use tgs_e2e::bin_path::{cargo, profile_dir};
+use tgs_e2e::bin_path::build_for_test_dc;
 use tgs_telegram::{
     App, SelfUser, TelegramClient, TelegramError,
     session::string::{AuthKey, SessionString},
@@ -22,24 +22,9 @@ use tgs_testdc::{Session, SessionInfo, TestDc, World};
 
 use crate::terminal::Run;
 
-/// The tool with the feature `test-dc`: it knows the test DC's addresses and key.
 fn tool() -> &'static Path {
     static TOOL: OnceLock<PathBuf> = OnceLock::new();
-    TOOL.get_or_init(|| {
-        let name = "tgs-session-test-dc";
-        let dir = profile_dir().unwrap();
-        let profile = if dir.ends_with("debug") { "dev".into() } else { dir.file_name().unwrap().to_owned() };
-        let built = cargo()
-            .args(["build", "--quiet", "--package", "tgs-session", "--features", "test-dc", "--bin", name])
-            .arg("--profile")
-            .arg(profile)
-            .arg("--target-dir")
-            .arg(dir.parent().unwrap())
-            .output()
-            .unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        dir.join(name)
-    })
+    TOOL.get_or_init(|| build_for_test_dc("tgs-session").unwrap())
 }
 
 /// How the tool ended.

@@ -15,7 +15,7 @@ use tgs_control::{
     method::{
         AsRunParams, Call, GotoParams, LONGEST_TITLE, LogLines, MonitorFormat, PROTOCOL, PreviewParams,
         PreviewPicture, QueueAddParams, Queued, SchedulePlanParams, ScheduleSetParams, SeekParams,
-        StopParams,
+        StopParams, Upgraded,
     },
     rpc::{ErrorCode, RpcError},
 };
@@ -43,6 +43,7 @@ use crate::{
     standing::{Standing, StandingError},
     status_source::StatusSource,
     succession::Succession,
+    upgrade::Upgrade,
 };
 
 /// The longest part of the as-run log that one answer holds.
@@ -91,6 +92,7 @@ pub(crate) struct Answers {
     /// Whether the output is a file.
     pub(crate) into_file: bool,
     pub(crate) started: SystemTime,
+    pub(crate) upgrade: Upgrade,
 }
 
 /// The answer to a request.
@@ -106,6 +108,8 @@ pub(super) enum Answer {
     Cut(Value, CutAnswer),
     /// A result, then the publisher's stream.
     Preview(Value, LivePreview),
+    /// A result; then the process ends.
+    Upgraded(Value, Upgrade),
 }
 
 impl Answers {
@@ -191,6 +195,7 @@ impl Answers {
                 Ok(Answer::Preview(monitor_format(), preview))
             }
             Call::Preview(params) => self.preview(params, peer),
+            Call::Upgrade(_) => self.upgrade(peer),
             Call::Monitor(_) => {
                 let monitor = self.control.monitor();
                 let monitor = monitor.map_err(|why| RpcError::new(ErrorCode::Limit, why.to_string()))?;
@@ -202,6 +207,7 @@ impl Answers {
 
     /// Executes a method without a result.
     fn execute(&self, call: Call, peer: &CommandSender) -> Result<(), RpcError> {
+        self.refuse_during_upgrade()?;
         match call {
             Call::Next(_) => self.send(Command::Next, peer),
             Call::Previous(_) => self.send(Command::Previous, peer),
@@ -275,6 +281,7 @@ impl Answers {
     }
 
     fn set_schedule(&self, params: &ScheduleSetParams, peer: &CommandSender) -> Result<Answer, RpcError> {
+        self.refuse_during_upgrade()?;
         let schedule = self.schedule()?;
         log::info!("command: schedule.set (from {peer})");
         schedule.set(&params.text, &params.etag).map_err(|error| timetable_refused(&error))?;
@@ -388,6 +395,24 @@ impl Answers {
         Some(Utc(ytdlp_dir::installed(&program)?.last_success?).to_string())
     }
 
+    /// The new process has read what commands change.
+    fn refuse_during_upgrade(&self) -> Result<(), RpcError> {
+        if !self.upgrade.is_running() {
+            return Ok(());
+        }
+        Err(RpcError::new(ErrorCode::Refused, "an upgrade is under way; send the command again in a moment"))
+    }
+
+    fn upgrade(&self, peer: &CommandSender) -> Result<Answer, RpcError> {
+        log::info!("command: upgrade (from {peer})");
+        let done = self.upgrade.run();
+        let done = done.map_err(|error| RpcError::new(ErrorCode::Refused, error.to_string()))?;
+        let gap_seconds = done.gap.map(|gap| gap.as_secs_f64());
+        let result = Upgraded { pid: done.pid, version: done.version, gap_seconds };
+        let result = serde_json::to_value(result).unwrap_or_default();
+        Ok(Answer::Upgraded(result, self.upgrade.clone()))
+    }
+
     fn seek(&self, params: SeekParams, peer: &CommandSender) -> Result<(), RpcError> {
         let wrong = |why: &str| Err(RpcError::new(ErrorCode::InvalidParams, why));
         match (params.to, params.by) {
@@ -413,6 +438,7 @@ impl Answers {
         peer: &CommandSender,
         edit: impl FnOnce(&PlayQueue) -> Result<T, QueueError>,
     ) -> Result<T, RpcError> {
+        self.refuse_during_upgrade()?;
         log::info!("command: {command} (from {peer})");
         edit(&self.queue).map_err(|error| {
             let code = match error {

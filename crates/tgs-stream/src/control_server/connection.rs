@@ -197,6 +197,12 @@ fn requests(
                 reply(Ok(result))?;
                 return send_cut(client, cut, &answers.over());
             }
+            Ok((_, Answer::Upgraded(result, upgrade))) => {
+                // The process ends in any case.
+                let replied = reply(Ok(result));
+                upgrade.finish();
+                replied?;
+            }
             Ok((_, Answer::Preview(result, preview))) => {
                 reply(Ok(result))?;
                 return show_live(client, preview, &answers.over());

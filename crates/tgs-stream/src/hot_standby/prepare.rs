@@ -76,7 +76,7 @@ impl Preparation {
             settings: start.settings.clone(),
             source: start.source.clone(),
             proxies: start.kept_proxies.clone(),
-            into_telegram: start.into_telegram(),
+            into_telegram: start.is_for_telegram(),
             member: member.clone(),
             cancel: cancel.clone(),
             list_ready: AtomicBool::new(false),
@@ -121,7 +121,7 @@ impl Preparer {
             .name(name.into())
             .spawn(work)
             .inspect_err(|error| {
-                log::error!("the standby is not prepared: failed to start a thread: {error}")
+                log::error!("the standby is not prepared: failed to start a thread: {error}");
             })
             .ok()
     }
@@ -129,7 +129,7 @@ impl Preparer {
     /// Waits until another host is on air: a host that is alone takes the air at once.
     fn await_other(&self) -> bool {
         let own = self.settings.ha.as_ref().map(|ha| ha.host.as_str());
-        while !self.member.view().holder.is_some_and(|holder| Some(&*holder) != own) {
+        while self.member.view().holder.is_none_or(|holder| Some(&*holder) == own) {
             if self.cancel.wait(LOOK) {
                 return false;
             }

@@ -137,6 +137,13 @@ impl Bookmarks {
         Some(ResumePoint { bookmark, offset: Duration::ZERO, queued: Some(queued), after: false })
     }
 
+    /// [`Bookmarks::resume_point`], if a restart there shows the very next picture: not within an
+    /// interstitial, which a restart leaves out.
+    pub(crate) fn exact_point(&self, turn: u64, offset: Duration) -> Option<ResumePoint> {
+        self.find(turn).filter(|played| played.interstitial.is_none())?;
+        self.resume_point(turn, offset)
+    }
+
     /// Where a restart continues after the item `turn`. `next_in_entry` is the item that follows a
     /// queued one in its entry, if there is one.
     pub(crate) fn after(

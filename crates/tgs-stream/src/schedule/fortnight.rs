@@ -139,6 +139,7 @@ fn scheduler(dir: &Path) -> Scheduler {
         writing: Mutex::new(()),
     }));
     let config = ScheduleConfig {
+        not_before: None,
         file: dir.join("timetable.toml"),
         preroll: Duration::from_mins(1),
         list_returns: ListReturn::Resume,

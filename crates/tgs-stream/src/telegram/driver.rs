@@ -3,6 +3,8 @@
 //! The caller's thread calls Telegram; the engine runs in a thread of its own, unaffected by what
 //! happens here. A stop ends every wait and every call at once.
 
+mod handed;
+
 use std::{
     collections::VecDeque,
     path::PathBuf,
@@ -33,6 +35,8 @@ use tgs_playout::{
 };
 use tgs_telegram::Ingest;
 
+pub(crate) use self::handed::HandedStream;
+
 use super::{
     now_playing::{NowPlayingTitle, TitlePace},
     renewal::{self, RenewalError},
@@ -45,7 +49,7 @@ use super::{
     },
     status::{METRICS, SharedTelegramStatus},
 };
-use crate::{settings_source::ReloadableSettings, setup::send};
+use crate::{settings_source::ReloadableSettings, setup::send, upgrade::Upgrade};
 
 /// How often a wait checks whether the broadcast has ended.
 const POLL_EVERY: Duration = Duration::from_millis(100);
@@ -74,9 +78,10 @@ pub(crate) struct TelegramConfig {
     pub(crate) control: Control,
     /// Divides every wait; 1 except in tests.
     pub(crate) time_scale: u32,
-    /// The ingest, if it is known in advance: the engine publishes to it at once, before the
-    /// session is signed in.
-    pub(crate) known_ingest: Option<Ingest>,
+    /// What another process hands over.
+    pub(crate) handed: Option<HandedStream>,
+    /// Gets to know each ingest.
+    pub(crate) upgrade: Upgrade,
 }
 
 /// How the engine is run.
@@ -93,7 +98,7 @@ pub(crate) struct EngineRunner<'a> {
 pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
     std::sync::LazyLock::force(&METRICS);
     let (ended, ends) = mpsc::channel();
-    let TelegramConfig { settings, env_file, status, proxies, control, time_scale, known_ingest } = config;
+    let TelegramConfig { settings, env_file, status, proxies, control, time_scale, handed, upgrade } = config;
     let (engine_status, watchdog, cancel) =
         (control.status.clone(), control.watchdog.clone(), control.stopped());
     thread::scope(|scope| {
@@ -118,6 +123,7 @@ pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
             state: BroadcastState::Starting,
             engine: None,
             ingest: None,
+            upgrade,
             ended,
             ends,
             due: None,
@@ -125,11 +131,7 @@ pub(crate) fn run(config: TelegramConfig, runner: &EngineRunner<'_>) -> Code {
             last_failure: None,
             logged: None,
         };
-        let run = || {
-            driver.begin(known_ingest);
-            driver.run()
-        };
-        contain(run).unwrap_or_else(|_| {
+        contain(|| driver.run(handed)).unwrap_or_else(|_| {
             // Actions contain their panics. After this one the driver's state is unknown.
             driver.end_engine();
             Code::Failure
@@ -169,6 +171,7 @@ struct Driver<'scope, 'env: 'scope> {
     engine: Option<RunningEngine<'scope>>,
     /// The ingest that the engine publishes to.
     ingest: Option<Ingest>,
+    upgrade: Upgrade,
     ended: mpsc::Sender<Code>,
     ends: mpsc::Receiver<Code>,
     due: Option<Instant>,
@@ -179,18 +182,12 @@ struct Driver<'scope, 'env: 'scope> {
 }
 
 impl Driver<'_, '_> {
-    /// Starts the engine if that needs no session: beside further outputs, or with a known ingest.
-    fn begin(&mut self, known: Option<Ingest>) {
+    fn run(&mut self, handed: Option<HandedStream>) -> Code {
         if let Some(slot) = self.slot.clone() {
             self.start_engine(Output::Later(slot));
         }
-        if let Some(ingest) = known {
-            self.publish_to(ingest);
-        }
-    }
-
-    fn run(&mut self) -> Code {
-        let mut events = VecDeque::from([StateEvent::Begin]);
+        let begin = handed.map_or(StateEvent::Begin, |handed| self.take_over(handed));
+        let mut events = VecDeque::from([begin]);
         loop {
             let event = events.pop_front().unwrap_or_else(|| self.wait());
             let (next, actions) = step(self.state, event, Policy::of(&self.settings.telegram));
@@ -397,12 +394,13 @@ impl Driver<'_, '_> {
     fn publish(&mut self) {
         let Some(ingest) = self.session.ingest().cloned() else { return };
         (self.last_failure, self.logged) = (None, None);
-        if self.ingest.as_ref() != Some(&ingest) {
-            self.publish_to(ingest);
-        }
+        self.publish_to(ingest);
     }
 
     fn publish_to(&mut self, ingest: Ingest) {
+        if self.ingest.as_ref() == Some(&ingest) {
+            return;
+        }
         let output = match (self.output)(&ingest) {
             Ok(output) => output,
             Err(error) => return self.engine_ended(error.log()),
@@ -413,7 +411,7 @@ impl Driver<'_, '_> {
             self.halt();
             self.start_engine(output);
         }
-        self.ingest = Some(ingest);
+        self.set_ingest(Some(ingest));
     }
 
     fn start_engine(&mut self, output: Output) {
@@ -441,7 +439,7 @@ impl Driver<'_, '_> {
 
     /// Stops publishing to Telegram. Without further outputs, that is the engine's end.
     fn halt(&mut self) {
-        self.ingest = None;
+        self.set_ingest(None);
         match &self.slot {
             Some(slot) => slot.set(None),
             None => self.end_engine(),
@@ -450,7 +448,7 @@ impl Driver<'_, '_> {
 
     /// Stops the engine and waits for its end.
     fn end_engine(&mut self) {
-        self.ingest = None;
+        self.set_ingest(None);
         if let Some(engine) = self.engine.take() {
             engine.halted.store(true, Ordering::SeqCst);
             send(&engine.control, Command::Stop);

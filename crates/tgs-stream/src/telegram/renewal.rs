@@ -1,5 +1,5 @@
 //! Runs `tgs-session --write-env --non-interactive`, which lets the standby session approve a new
-//! session and writes it into `.env`. Neither signs in itself nor reads the result.
+//! session and writes it into `.env`, or into STATE_DIR with SESSION_STRING_FILE. Neither signs in itself nor reads the result.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
 use tgs_core::{
     cancel::Cancel,
     process::{self, RunError},
-    settings::Settings,
+    settings::{self, Settings},
 };
 
 /// A sign-in makes several calls of up to 15 s.
@@ -34,12 +34,17 @@ pub(super) enum RenewalError {
     Hidden { env_file: PathBuf },
 }
 
-pub(super) fn run(env_file: &Path, settings: &Settings, cancel: &Cancel) -> Result<(), RenewalError> {
+pub(super) fn run(env_file: &Path, current: &Settings, cancel: &Cancel) -> Result<(), RenewalError> {
     let beside = env::current_exe().map(|exe| exe.with_file_name("tgs-session"));
     let program = beside.ok().filter(|path| path.exists()).unwrap_or_else(|| "tgs-session".into());
     let mut command: Command = process::trusted(program);
-    command.args(["--write-env", "--non-interactive", "--env-file"]).arg(env_file);
-    command.env("STATE_DIR", &settings.state_dir).env("CACHE_DIR", &settings.cache_dir);
+    command.args(["--write-env", "--non-interactive"]);
+    if env_file.exists() {
+        command.arg("--env-file").arg(env_file);
+    }
+    // In a container, the settings are in the environment. Values of secrets are not passed on.
+    command.envs(settings::inherited().filter_map(|name| env::var_os(&name).map(|value| (name, value))));
+    command.env("STATE_DIR", &current.state_dir).env("CACHE_DIR", &current.cache_dir);
     let output = process::output(command, TIME_OUT, MAX_OUTPUT, cancel)?;
     if output.status.success() {
         return Ok(());

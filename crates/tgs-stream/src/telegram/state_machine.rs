@@ -41,6 +41,9 @@ pub(crate) fn step(
         (_, StateEvent::Stop) => (BroadcastState::Stopping(Code::Ok), vec![Action::Halt]),
         (_, StateEvent::Ended(code)) => (BroadcastState::Stopping(code), Vec::new()),
         (BroadcastState::Starting, StateEvent::Begin) => (BroadcastState::Starting, vec![OPEN]),
+        (BroadcastState::Starting, StateEvent::TakenOver) => {
+            (BroadcastState::Live(SessionHealth::Good { reopened: 0, over: false }), vec![OPEN])
+        }
         (BroadcastState::Starting, StateEvent::Opened(Err(StartError::Wait(reason)))) => wait(reason, 0),
         (
             BroadcastState::Starting | BroadcastState::Waiting { .. },

@@ -18,6 +18,7 @@ pub(super) mod recording;
 pub(super) mod schedule;
 pub(super) mod start;
 pub(super) mod sync;
+pub(super) mod upgrade;
 
 use std::time::{Duration, Instant};
 

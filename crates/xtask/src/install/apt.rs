@@ -12,12 +12,15 @@ use crate::step;
 
 /// Services that come with the packages and would take their ports (80; 9090, the metrics' own; 22;
 /// 2379) at once, and the packages that bring them.
-const SERVICES: [(&str, &str); 6] = [
+const SERVICES: [(&str, &str); 9] = [
     ("nginx", "nginx"),
     ("prometheus", "prometheus"),
     ("ssh", "openssh-server"),
     ("logrotate.timer", "logrotate"),
     ("danted", "dante-server"),
+    ("podman.socket", "podman"),
+    ("podman-restart.service", "podman"),
+    ("podman-auto-update.timer", "podman"),
     ("etcd", "etcd-server"),
 ];
 

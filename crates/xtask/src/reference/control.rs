@@ -92,6 +92,7 @@ fn example(method: &str) -> (Value, Value) {
                     "source": "/srv/media/a.mp4", "state": "passed" }] }),
         ),
         "title.set" => (json!({ "text": "Night films" }), nothing),
+        "upgrade" => (nothing, json!({ "pid": 4711, "version": "0.2.0", "gap_seconds": 0.21 })),
         "subscribe" => (json!({ "events": ["item", "state"] }), json!({ "events": ["item", "state"] })),
         "asrun.list" => (
             json!({ "limit": 1 }),

@@ -137,6 +137,8 @@ pub(crate) enum StartError {
 pub(crate) enum StateEvent {
     /// The tool starts.
     Begin,
+    /// The tool publishes in the place of another process, which has closed its session.
+    TakenOver,
     /// [`Action::Open`] is done.
     Opened(Result<(), StartError>),
     /// [`Action::Check`] is done.

@@ -45,8 +45,9 @@ const STATES: [(&str, BroadcastState); 11] = [
     ("Stopping", BroadcastState::Stopping(Code::Ok)),
 ];
 
-const EVENTS: [(&str, StateEvent); 23] = [
+const EVENTS: [(&str, StateEvent); 24] = [
     ("the tool begins", StateEvent::Begin),
+    ("an upgrade: publishing already", StateEvent::TakenOver),
     ("opened", OPENED),
     ("opening: session dead", DEAD),
     ("opening: account gone", GONE),

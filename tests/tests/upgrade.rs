@@ -1,0 +1,159 @@
+//! Upgrades of a running broadcast: the new program continues with the very next picture; one that
+//! fails is dropped, and the old one goes on.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixDatagram,
+    },
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tgs_control::{
+    AsRunListing,
+    method::{AsRunParams, Call},
+};
+use tgs_e2e::{
+    bin_path::tgs_stream,
+    broadcast::{Launch, Process},
+    ingest::{Ingest, Record},
+    numbered::film,
+    telegram::Scene,
+    upgrades::{breaks, connect, gaps, pictures, request, upgrade},
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Waits until the newest of `count` connections has brought so many messages of media.
+fn until_media(ingest: &Ingest, count: usize, media: usize) {
+    let enough = |records: &[Record]| records.len() == count && records[count - 1].media().count() >= media;
+    ingest.wait("media", LIMIT, enough).unwrap();
+}
+
+/// Asserts that the connections show each picture once and in order, and never two of them at once.
+/// Prints the times without media between them.
+fn assert_seamless(records: &[Record], dir: &Path) {
+    let seen = pictures(records, dir).unwrap();
+    assert!(breaks(&seen).is_empty(), "{:?} of {} pictures", breaks(&seen), seen.len());
+    println!("without media: {:?}", gaps(records).unwrap());
+}
+
+/// Asserts that the as-run log has neither gap nor overlap.
+fn assert_log_whole(state: &Path) {
+    let call = Call::AsRunList(AsRunParams::default());
+    let listing: AsRunListing = connect(state).unwrap().get(&call).unwrap();
+    for pair in listing.entries.windows(2) {
+        assert_eq!(pair[0].end, Some(pair[1].start), "{:#?}", listing.entries);
+    }
+}
+
+#[test]
+fn two_upgrades_into_telegram_show_every_picture_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::new().unwrap();
+    let state = scene.env_file().with_file_name("state");
+    let systemd = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+    systemd.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    // The socket holds few messages. They end with the broadcast, whose watchdog is pinged often.
+    let notified = std::thread::spawn(move || {
+        let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
+        while let Ok(length) = systemd.recv(&mut buffer) {
+            said.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+        said
+    });
+    let launch = scene.launch().unwrap().play([film(dir.path(), 200).unwrap()]);
+    let launch = launch.set("NOTIFY_SOCKET", dir.path().join("notify")).set("WATCHDOG_USEC", "4000000");
+    let mut broadcast = launch.start().unwrap();
+    until_media(&scene.ingest, 1, 100);
+    let (first, first_process) = upgrade(&state).unwrap_or_else(|e| panic!("{e:#}\n{}", broadcast.log()));
+    assert!(broadcast.wait(LIMIT).unwrap().success(), "{}", broadcast.log());
+    until_media(&scene.ingest, 2, 300);
+    broadcast.wait_log_nth(&["signed in as Alice"], 2, LIMIT).unwrap();
+    let (second, second_process) = upgrade(&state).unwrap_or_else(|e| panic!("{e:#}\n{}", broadcast.log()));
+    until_media(&scene.ingest, 3, 300);
+    broadcast.wait_log_nth(&["signed in as Alice"], 3, LIMIT).unwrap();
+    assert_seamless(&scene.ingest.records(), dir.path());
+    println!("as reported: {:?}, {:?}", first.gap_seconds, second.gap_seconds);
+    assert_log_whole(&state);
+    assert_eq!(scene.dc.count("phone.createGroupCall"), 1);
+    scene.no_secret_in_text("the log", &broadcast.log()).unwrap();
+    drop((first_process, second_process));
+    let said = notified.join().unwrap();
+    // systemd knows the new process before that says anything.
+    let at = |words: String| said.iter().position(|line| line.contains(&words)).unwrap();
+    let ready = said.iter().enumerate().filter(|(_, line)| line.contains("READY=1"));
+    let ready: Vec<_> = ready.map(|(at, _)| at).collect();
+    assert!(at(format!("MAINPID={}", first.pid)) < ready[1], "{said:?}");
+    assert!(at(format!("MAINPID={}", second.pid)) < ready[2], "{said:?}");
+}
+
+/// A program that speaks as a successor does and then acts.
+fn pretender(path: &Path, acts: &str) {
+    let text = format!(
+        r#"#!/usr/bin/env python3
+import json, os, socket, sys, time
+channel = socket.socket(fileno=0)
+lines = channel.makefile("r")
+def say(**what): channel.sendall((json.dumps(what) + "\n").encode())
+{acts}
+"#
+    );
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_new_program_that_fails_is_dropped_and_the_old_one_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (link, other) = (dir.path().join("tgs-stream"), dir.path().join("other"));
+    symlink(tgs_stream(), &link).unwrap();
+    let ingest = Ingest::start().unwrap();
+    let launch = Launch::of(&link).unwrap().keeping(dir.path()).arg("--output").arg(ingest.url("key"));
+    let mut broadcast = launch.play([film(dir.path(), 200).unwrap()]).start().unwrap();
+    let state = dir.path().join("state");
+    until_media(&ingest, 1, 100);
+    fs::remove_file(&link).unwrap();
+    symlink(&other, &link).unwrap();
+    let hello = "say(say='hello', protocol=1, version='9')\n";
+    for (acts, words) in [
+        ("sys.exit(78)", "did not start, and the old one goes on: it has ended (exit status: 78)"),
+        ("say(say='hello', protocol=2, version='9')\ntime.sleep(99)", "version 9 hands over by protocol 2"),
+        (&format!("{hello}lines.readline()\nos.abort()"), "did not get ready"),
+        (&format!("{hello}lines.readline()\nsay(say='refuses', why='no font')\ntime.sleep(99)"), "no font"),
+        (&format!("{hello}lines.readline()\ntime.sleep(99)"), "it did not answer in time"),
+    ] {
+        pretender(&other, acts);
+        let error = request(&mut connect(&state).unwrap()).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("the old one goes on"), "{error}");
+        assert_eq!(ingest.records().len(), 1, "{words}");
+    }
+    // This one dies once the old one has left the air: that comes back with the same picture.
+    pretender(&other, &format!("{hello}lines.readline()\nsay(say='ready')\nlines.readline()"));
+    let error = request(&mut connect(&state).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("did not publish"), "{error}");
+    until_media(&ingest, 2, 300);
+    // The old process is killed while the new one gets ready, which then ends as well.
+    fs::remove_file(&link).unwrap();
+    symlink(tgs_stream(), &link).unwrap();
+    let mut client = connect(&state).unwrap();
+    let asking = std::thread::spawn(move || request(&mut client).is_err());
+    let named = |process: &Process| process.args.first().is_some_and(|arg| arg.ends_with("/tgs-stream"));
+    let successor = broadcast.wait_process(LIMIT, named).unwrap();
+    broadcast.signal(Signal::KILL).unwrap();
+    broadcast.wait(LIMIT).unwrap();
+    let end = Instant::now() + LIMIT;
+    while successor.runs() {
+        assert!(Instant::now() < end, "the successor goes on alone");
+        std::thread::yield_now();
+    }
+    assert!(asking.join().unwrap());
+    let records = ingest.records();
+    assert_eq!(records.len(), 2);
+    assert_seamless(&records, dir.path());
+}
