@@ -15,7 +15,7 @@ use tgs_control::{
 use crate::{ingest::Record, numbered::numbers};
 
 /// Time limit of an upgrade, and of the new process to answer.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A process that has taken a broadcast over; it outlives the one that a test has started. Dropping
 /// it kills the process.
@@ -62,8 +62,8 @@ pub fn upgrade(state: &Path) -> Result<(Upgraded, NewProcess)> {
     }
 }
 
-/// The pictures of a numbered film over these connections, in order. The last group of the last one,
-/// which is cut in the order of decoding, is left out, and so is a slate at the start.
+/// The pictures of a numbered film over these connections, in order. The last group of the last
+/// one, which is cut in the order of decoding, is left out, and so is a slate at the start.
 pub fn pictures(records: &[Record], dir: &Path) -> Result<Vec<usize>> {
     let flv = dir.join("received.flv");
     let mut all = Vec::new();

@@ -12,7 +12,7 @@ use tgs_e2e::{
     machine::{ENV_FILE, Machine, UNIT},
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const MEDIA: &str = "/home/editor/media";
 const CTL: &str = "/opt/tg_video_streamer/current/bin/tgs-ctl --channel main";
 

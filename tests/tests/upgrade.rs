@@ -27,7 +27,7 @@ use tgs_e2e::{
     upgrades::{breaks, connect, gaps, pictures, request, upgrade},
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Waits until the newest of `count` connections has brought so many messages of media.
 fn until_media(ingest: &Ingest, count: usize, media: usize) {

@@ -12,7 +12,7 @@ use tgs_core::error::CliError;
 use crate::{connect, output};
 
 /// Longer than the broadcast takes: 20 s to get ready, and the change itself.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// The examples of the command.
 pub(crate) const UPGRADE: &str = "\

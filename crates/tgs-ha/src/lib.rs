@@ -6,7 +6,7 @@
 //! publish, and exists once. [`election`] decides, without input or output, what follows from each
 //! answer of etcd and from the clock; [`Member`] runs it on a thread of its own. A host on air has a
 //! [`tgs_core::permit::Permit`], which ends before the lease can. The host on air writes a
-//! [`Record`] each second, from which its successor continues.
+//! [`Record`] twice a second, from which its successor continues.
 //!
 //! This crate knows neither media nor Telegram, and nothing of what a record's parts mean.
 

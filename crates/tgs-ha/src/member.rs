@@ -149,7 +149,7 @@ impl Shared {
     }
 }
 
-/// This host among the others. Dropping it leaves the air and releases the lease.
+/// This host among the others. Dropping it leaves.
 pub struct Member {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -291,6 +291,16 @@ impl Member {
     }
 }
 
+impl Member {
+    /// Leaves the air to another host that is ready, or releases it, and ends. Waits for etcd, at most
+    /// 3 s.
+    pub fn leave(&self) {
+        self.shared.update(|state| state.wish = Wish::Leave);
+        self.shared.wake.notify_one();
+        let _ = self.shared.wait_for(LEAVE, |state| state.ended.then_some(()));
+    }
+}
+
 /// The first host in order that is ready and not `own`.
 pub(crate) fn successor(view: &HaView, own: &str) -> Option<HostInfo> {
     let ready = |info: &&HostInfo| info.ready && info.host != own;
@@ -300,10 +310,8 @@ pub(crate) fn successor(view: &HaView, own: &str) -> Option<HostInfo> {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.shared.update(|state| state.wish = Wish::Leave);
-        self.shared.wake.notify_one();
-        let ended = self.shared.wait_for(LEAVE, |state| state.ended.then_some(()));
-        if let (Some(()), Some(thread)) = (ended, self.thread.take()) {
+        self.leave();
+        if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! What the host on air writes each second, and its successor continues from.
+//! What the host on air writes twice a second, and its successor continues from.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -5,10 +5,10 @@
 //!
 //! The leaving engine names the keyframes that it has not yet sent
 //! ([`crate::engine::Control::leave_points`]). The other engine starts held at one of them
-//! ([`crate::engine::Control::hold`]): it reads its first item ahead, and neither connects nor sends.
-//! Once it is ready, the first one is asked to leave there, sends what comes before, and closes its
-//! connection; the other one is then released. Until the moment of leaving the request can be
-//! withdrawn, and the broadcast goes on as if nothing had been asked.
+//! ([`crate::engine::Control::hold`]): it reads its first item ahead, and neither connects nor
+//! sends. Once it is ready, the first one is asked to leave there, sends what comes before, and
+//! closes its connection; the other one is then released. Until the moment of leaving the request
+//! can be withdrawn, and the broadcast goes on as if nothing had been asked.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -193,8 +193,8 @@ impl HeldStart {
         self.lock().ready
     }
 
-    /// Waits for the release, and shows meanwhile whether the engine `is_ready`. `false` if `cancel`
-    /// was set.
+    /// Waits for the release, and shows meanwhile whether the engine `is_ready`. `false` if
+    /// `cancel` was set.
     pub(crate) fn wait(&self, cancel: &Cancel, is_ready: impl Fn(Duration) -> bool) -> bool {
         let began = Instant::now();
         while self.is_held() && !cancel.is_cancelled() {

@@ -49,7 +49,7 @@ impl AsRunLog {
     /// Writes the log of `control`'s broadcast into `state_dir`; old files are deleted after
     /// `keep`. Without a thread or a subscription there is no log, which a WARN says.
     ///
-    /// With `after`, the files are touched once that is set: until then another process writes them.
+    /// With `after`, the files are touched once that is set: another process writes them before.
     pub(crate) fn start(state_dir: &Path, keep: Duration, control: &Control, after: Option<Cancel>) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let thread = control.subscribe(QUEUE).map_err(|error| error.to_string()).and_then(|events| {

@@ -47,7 +47,7 @@ pub(crate) struct BroadcastStart<'a> {
 
 impl BroadcastStart<'_> {
     /// Whether the broadcast goes into Telegram.
-    pub(crate) fn into_telegram(&self) -> bool {
+    pub(crate) fn is_for_telegram(&self) -> bool {
         matches!(self.target, PublishTarget::Telegram)
     }
 

@@ -72,8 +72,8 @@ pub(crate) enum SocketError {
 }
 
 impl ControlServer {
-    /// Listens at `path` and answers requests from `answers`. `handed` is the listener of the process
-    /// whose place this one takes.
+    /// Listens at `path` and answers requests from `answers`. `handed` is the listener of the
+    /// process whose place this one takes.
     pub(crate) fn start(
         path: &Path,
         answers: Answers,

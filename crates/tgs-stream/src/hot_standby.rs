@@ -68,14 +68,10 @@ pub(crate) fn run(
     let member = Arc::new(member);
     let host = Host { start, ha, control, signalled, hosts: HostsView::new(&member, &ha.host), member };
     std::sync::LazyLock::force(&METRICS);
-    let mut last = 0;
-    loop {
-        let Some((term, ingest)) = host.stand_by(last)? else { return Ok(Code::Ok) };
-        last = term.number;
-        if let Some(code) = host.broadcast(&term, ingest)? {
-            return Ok(code);
-        }
-    }
+    let ended = host.run();
+    // Also while a thread that hangs still holds the member.
+    host.member.leave();
+    ended
 }
 
 fn config(ha: &HaSettings) -> HaConfig {
@@ -108,6 +104,17 @@ struct Host<'a> {
 }
 
 impl Host<'_> {
+    fn run(&self) -> Result<Code, CliError> {
+        let mut last = 0;
+        loop {
+            let Some((term, ingest)) = self.stand_by(last)? else { return Ok(Code::Ok) };
+            last = term.number;
+            if let Some(code) = self.broadcast(&term, ingest)? {
+                return Ok(code);
+            }
+        }
+    }
+
     /// Is a standby until this host has the air. `None` if the tool was stopped.
     fn stand_by(&self, last: u64) -> Result<Option<(OnAirTerm, Option<Ingest>)>, CliError> {
         let start = self.start;

@@ -1,5 +1,5 @@
-//! What runs beside the engine of a broadcast: further outputs and recording, the status server, the
-//! control socket and the live input.
+//! What runs beside the engine of a broadcast: further outputs and recording, the status server,
+//! the control socket and the live input.
 
 use std::{
     os::fd::OwnedFd,

@@ -18,8 +18,8 @@ pub(crate) struct StatusServer {
     _reporter: Reporter,
 }
 
-/// Shows the broadcast of `source`. With `fixed_port`, no other port is tried. `listener` is that of
-/// the process whose place this one takes.
+/// Shows the broadcast of `source`. With `fixed_port`, no other port is tried. `listener` is that
+/// of the process whose place this one takes.
 pub(crate) fn open(
     settings: &Settings,
     fixed_port: bool,

@@ -1,6 +1,7 @@
 //! A broadcast into a Telegram chat. [`driver`] executes what [`state_machine`] decides.
 
 mod driver;
+mod handed;
 mod now_playing;
 mod renewal;
 mod session;
@@ -11,6 +12,7 @@ mod status;
 mod viewer_check;
 mod viewer_picture;
 
-pub(crate) use driver::{EngineRunner, HandedStream, TelegramConfig, run};
+pub(crate) use driver::{EngineRunner, TelegramConfig, run};
+pub(crate) use handed::HandedStream;
 pub(crate) use session::LiveSession;
 pub(crate) use status::SharedTelegramStatus;

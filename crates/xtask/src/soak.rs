@@ -169,7 +169,14 @@ fn full_length() -> bool {
         command.args(["test", "--package", "tgs-e2e", "--test", binary, filter, "--", "--show-output"]);
         step::run(name, command.env("TGS_FULL_LENGTH", "1"))
     };
+    let model = || {
+        let mut command = bin_path::cargo();
+        command.args(["test", "--profile", "release-checked", "--package", "tgs-ha", "--test", "model"]);
+        command.args(["--", "--show-output"]);
+        step::run("all states of the hot standby", &mut command)
+    };
     let all = [
+        model(),
         simulated("sixty days of the playout", "tgs-playout", "long_run"),
         simulated("a fortnight of a timetable", "tgs-stream", "fortnight"),
         real("two hundred items in step", "anything_plays", "many_items"),

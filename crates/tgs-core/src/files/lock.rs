@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(holder.pid, Some(process::id()));
         drop(second);
         let free = take(dir.path(), Duration::ZERO).unwrap();
-        // Another file's lock is none.
+        // Another file cannot stand for it.
         let other = File::create(dir.path().join("other")).unwrap();
         assert!(FileLock::handed_over(dir.path(), "lock".as_ref(), other.into()).is_err());
         drop(free);

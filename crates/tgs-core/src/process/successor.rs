@@ -1,8 +1,8 @@
 //! Starts the program that takes this process's place: the one child that outlives its parent.
 //!
 //! It gets this process's arguments and whole environment, as a restart by systemd would give them,
-//! and is neither confined nor, once it is released, ended with this process. Its stdin is one end of
-//! a socket pair, over which the two speak; that needs no descriptor number.
+//! and is neither confined nor, once it is released, ended with this process. Its stdin is one end
+//! of a socket pair, over which the two speak; that needs no descriptor number.
 
 use std::{
     env,

@@ -197,7 +197,8 @@ impl Control {
     }
 
     /// Asks the engine to leave the air before `point`: it sends what comes before, closes its
-    /// connection, and ends with [`super::RunEnd::Left`]. A point that is not reached has no effect.
+    /// connection, and ends with [`super::RunEnd::Left`]. A point that is never reached
+    /// has no effect.
     pub fn leave_at(&self, point: &LeavePoint) {
         self.leaving.before(point.key);
     }

@@ -42,34 +42,9 @@ impl ReadAhead {
         let ended = state.pieces.back().is_none_or(|last| matches!(last, Event::End));
         let mut points: Vec<_> = points.into_iter().map(|(_, point)| point).collect();
         if let Some(item) = item.filter(|_| !ended) {
-            self.expect_more(&item, &mut points);
+            expect_more(&item, &mut points);
         }
         points
-    }
-
-    /// Adds the keyframes of `item` that are not encoded yet, if its groups have the usual length;
-    /// drops those in its last second, as far as its length is known.
-    fn expect_more(&self, item: &StartedItem, points: &mut Vec<LeavePoint>) {
-        let group = Duration::from_secs(2);
-        if let [.., before, last] = &points[..]
-            && before.key.seq == last.key.seq
-            && last.key.seq == item.seq
-            && last.key.offset_ms - before.key.offset_ms == group.as_millis() as u64
-        {
-            let mut next = last.clone();
-            while next.after < FURTHEST {
-                next.offset += group;
-                next.after += group;
-                next.key.offset_ms += group.as_millis() as u64;
-                points.push(next.clone());
-            }
-        }
-        let length = item.expected.map_or(Duration::MAX, |rest| item.item.start.saturating_add(rest));
-        points.retain(|point| {
-            point.key.seq != item.seq
-                || point.offset.is_zero()
-                || point.offset + Duration::from_secs(1) <= length
-        });
     }
 
     /// Drops the points in the last second of the newest item, of which `pictures` are the end.
@@ -107,4 +82,27 @@ impl ReadAhead {
         let number = (ms * self.fps + 500) / 1000;
         Duration::from_millis((number * 1000 / self.fps).min(ms))
     }
+}
+
+/// Adds the keyframes of `item` that are not encoded yet, if its groups have the usual length;
+/// drops those in its last second, as far as its length is known.
+fn expect_more(item: &StartedItem, points: &mut Vec<LeavePoint>) {
+    let group = Duration::from_secs(2);
+    if let [.., before, last] = &points[..]
+        && before.key.seq == last.key.seq
+        && last.key.seq == item.seq
+        && last.key.offset_ms - before.key.offset_ms == group.as_millis() as u64
+    {
+        let mut next = last.clone();
+        while next.after < FURTHEST {
+            next.offset += group;
+            next.after += group;
+            next.key.offset_ms += group.as_millis() as u64;
+            points.push(next.clone());
+        }
+    }
+    let length = item.expected.map_or(Duration::MAX, |rest| item.item.start.saturating_add(rest));
+    points.retain(|point| {
+        point.key.seq != item.seq || point.offset.is_zero() || point.offset + Duration::from_secs(1) <= length
+    });
 }

@@ -3,8 +3,6 @@
 //! The caller's thread calls Telegram; the engine runs in a thread of its own, unaffected by what
 //! happens here. A stop ends every wait and every call at once.
 
-mod handed;
-
 use std::{
     collections::VecDeque,
     path::PathBuf,
@@ -35,9 +33,8 @@ use tgs_playout::{
 };
 use tgs_telegram::Ingest;
 
-pub(crate) use self::handed::HandedStream;
-
 use super::{
+    handed::{HandedStream, handed},
     now_playing::{NowPlayingTitle, TitlePace},
     renewal::{self, RenewalError},
     session::LiveSession,
@@ -182,11 +179,11 @@ struct Driver<'scope, 'env: 'scope> {
 }
 
 impl Driver<'_, '_> {
-    fn run(&mut self, handed: Option<HandedStream>) -> Code {
+    fn run(&mut self, handed_stream: Option<HandedStream>) -> Code {
         if let Some(slot) = self.slot.clone() {
             self.start_engine(Output::Later(slot));
         }
-        let begin = handed.map_or(StateEvent::Begin, |handed| self.take_over(handed));
+        let begin = handed_stream.map_or(StateEvent::Begin, |stream| self.take_over(stream));
         let mut events = VecDeque::from([begin]);
         loop {
             let event = events.pop_front().unwrap_or_else(|| self.wait());
@@ -210,6 +207,32 @@ impl Driver<'_, '_> {
                 return code;
             }
         }
+    }
+
+    /// Publishes to the ingest, and waits until the session is free.
+    fn take_over(&mut self, stream: HandedStream) -> StateEvent {
+        let begin = match stream.ingest {
+            Some(ingest) => {
+                self.publish_to(ingest);
+                StateEvent::TakenOver
+            }
+            None => StateEvent::Begin,
+        };
+        while stream.gone.as_ref().is_some_and(|gone| !gone.is_cancelled()) {
+            self.heartbeat.beat();
+            if let Ok(code) = self.ends.try_recv() {
+                return StateEvent::Ended(code);
+            }
+            if self.cancel.wait(POLL_EVERY) {
+                return StateEvent::Stop;
+            }
+        }
+        begin
+    }
+
+    fn set_ingest(&mut self, ingest: Option<Ingest>) {
+        self.upgrade.set_ingest(ingest.as_ref().map(handed));
+        self.ingest = ingest;
     }
 
     /// Waits for the next event.

@@ -11,10 +11,9 @@ use tgs_core::{process::successor::Successor, systemd};
 use tgs_playout::handover::LeavePoint;
 
 use super::{
-    Takeover, Upgrade, UpgradeError,
     channel::{ChannelError, HandoverChannel},
-    left,
     messages::{HandedState, PROTOCOL, PredecessorSays, SuccessorSays},
+    state::{Upgrade, UpgradeOutcome},
 };
 use crate::position::Position;
 
@@ -49,15 +48,92 @@ enum Departure {
 }
 
 /// A successor that is ready.
-struct Prepared {
+struct ReadySuccessor {
     process: Successor,
     channel: HandoverChannel,
     version: String,
     departure: Departure,
 }
 
+/// Why the broadcast was not handed over. It goes on as before.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpgradeError {
+    /// This kind of broadcast never is.
+    #[error("this broadcast cannot be handed over: {0}; restart it: systemctl restart tg_video_streamer")]
+    Impossible(&'static str),
+    /// Another upgrade is under way.
+    #[error("another upgrade is under way")]
+    Busy,
+    /// The broadcast is being stopped.
+    #[error("the broadcast is being stopped")]
+    Stopping,
+    /// The successor cannot be started.
+    #[error("the new program cannot be started, and the old one goes on: {0}")]
+    Start(#[source] std::io::Error),
+    /// The successor was not ready in time, or has failed.
+    #[error("the new program {doing}, and the old one goes on: {why}; see the log of the unit")]
+    Successor {
+        /// What it was to do.
+        doing: &'static str,
+        /// What it did instead.
+        why: String,
+    },
+    /// No picture was found at which to hand over.
+    #[error(
+        "the broadcast did not reach a picture at which it can be handed over, and the old program goes on; try again"
+    )]
+    NoPoint,
+}
+
+/// The result of an upgrade.
+#[derive(Debug)]
+pub(crate) struct Takeover {
+    /// The successor.
+    pub(crate) pid: u32,
+    pub(crate) version: String,
+    /// From the end of this process's connection to the first media of the successor; `None` if
+    /// nothing was on air.
+    pub(crate) gap: Option<Duration>,
+}
+
+impl Upgrade {
+    /// Hands the broadcast over; it goes on if that fails. After success [`Upgrade::finish`] ends
+    /// this process.
+    pub(crate) fn run(&self) -> Result<Takeover, UpgradeError> {
+        if let Some(why) = self.0.refusal {
+            return Err(UpgradeError::Impossible(why));
+        }
+        if self.0.control.stopped().is_cancelled() {
+            return Err(UpgradeError::Stopping);
+        }
+        {
+            let mut state = self.lock();
+            if std::mem::replace(&mut state.running, true) {
+                return Err(UpgradeError::Busy);
+            }
+            (state.outcome, state.position) = (None, None);
+        }
+        log::info!("upgrade: starting the program that is installed now");
+        let done = upgrade(self);
+        match &done {
+            Ok(taken) => {
+                self.0.handed_over.cancel();
+                log::info!("upgrade: handed over to tgs-stream {}, pid {}", taken.version, taken.pid);
+            }
+            Err(error) => {
+                log::error!("upgrade: {error}");
+                if self.lock().media.is_none() {
+                    self.start_media();
+                }
+                self.decide(UpgradeOutcome::Failed);
+            }
+        }
+        done
+    }
+}
+
 /// Tries until the broadcast is handed over, or the time is up.
-pub(super) fn upgrade(upgrade: &Upgrade) -> Result<Takeover, UpgradeError> {
+fn upgrade(upgrade: &Upgrade) -> Result<Takeover, UpgradeError> {
     let deadline = Instant::now() + READY_WITHIN;
     let mut lead = LEAD;
     loop {
@@ -72,7 +148,7 @@ pub(super) fn upgrade(upgrade: &Upgrade) -> Result<Takeover, UpgradeError> {
                 Ok(at) => {
                     systemd::main_process(prepared.process.id());
                     let gap = (!matches!(prepared.departure, Departure::Silent)).then(|| at - gone);
-                    let Prepared { process, version, channel, .. } = prepared;
+                    let ReadySuccessor { process, version, channel, .. } = prepared;
                     let pid = process.id();
                     process.release();
                     // Its end tells the successor that this process has ended.
@@ -93,7 +169,7 @@ pub(super) fn upgrade(upgrade: &Upgrade) -> Result<Takeover, UpgradeError> {
 }
 
 /// Starts the successor and waits until it is ready.
-fn prepare(upgrade: &Upgrade, lead: Duration, deadline: Instant) -> Result<Prepared, UpgradeError> {
+fn prepare(upgrade: &Upgrade, lead: Duration, deadline: Instant) -> Result<ReadySuccessor, UpgradeError> {
     let (own, other) = UnixStream::pair().map_err(UpgradeError::Start)?;
     let mut channel = HandoverChannel::new(own).map_err(UpgradeError::Start)?;
     let mut process = Successor::start(other.into()).map_err(UpgradeError::Start)?;
@@ -132,7 +208,7 @@ fn prepare(upgrade: &Upgrade, lead: Duration, deadline: Instant) -> Result<Prepa
         .map_err(|error| UpgradeError::Successor { doing, why: error.to_string() })?;
     upgrade.lock().position = position;
     match channel.receive(deadline) {
-        Ok(SuccessorSays::Ready) => Ok(Prepared { process, channel, version, departure }),
+        Ok(SuccessorSays::Ready) => Ok(ReadySuccessor { process, channel, version, departure }),
         Ok(SuccessorSays::Refuses { why }) => Err(UpgradeError::Successor { doing, why }),
         Ok(_) => Err(UpgradeError::Successor { doing, why: "it says something else".to_owned() }),
         Err(error) => Err(failed(doing, &mut process, error)),
@@ -217,7 +293,7 @@ fn leave(upgrade: &Upgrade, departure: &Departure) -> Result<bool, UpgradeError>
 }
 
 /// Lets the successor publish. Returns when its first media was sent.
-fn publish(upgrade: &Upgrade, prepared: &mut Prepared) -> Result<Instant, UpgradeError> {
+fn publish(upgrade: &Upgrade, prepared: &mut ReadySuccessor) -> Result<Instant, UpgradeError> {
     let doing = "did not publish";
     let ending = upgrade.clone();
     // Their servers accept the successor once they are left; a slow one must not delay the others.
@@ -252,4 +328,9 @@ fn ended(process: &mut Successor) -> Option<String> {
 
 fn epoch_ms(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// The time left until `deadline`.
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }

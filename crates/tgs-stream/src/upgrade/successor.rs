@@ -21,7 +21,7 @@ use super::{
 use crate::position::Position;
 
 /// Longer than the process on air takes for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long the first media may take after `go`: less than the process on air waits.
 const MEDIA_WITHIN: Duration = Duration::from_secs(9);
