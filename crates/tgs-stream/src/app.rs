@@ -273,8 +273,8 @@ fn broadcast(
     let play = || match &target {
         PublishTarget::Output(output) => broadcast.play(output, &standing, control),
         PublishTarget::Telegram => {
-            let telegram = (status, kept_proxies.clone());
-            into_chat(cli, settings, source, broadcast, &standing, telegram, (handed, &upgrade), control)
+            let chat = ChatParts { status, proxies: kept_proxies.clone(), handed, upgrade: &upgrade };
+            into_chat(cli, settings, source, broadcast, &standing, chat, control)
         }
     };
     let played = match predecessor {
@@ -370,14 +370,21 @@ fn start_schedule(
     Ok(Some(Schedule::start(config, control)))
 }
 
+/// What a broadcast into a chat needs besides.
+struct ChatParts<'a> {
+    status: SharedTelegramStatus,
+    proxies: KeptProxies,
+    handed: Option<HandedStream>,
+    upgrade: &'a Upgrade,
+}
+
 fn into_chat(
     cli: &Cli,
     settings: &Settings,
     source: SettingsSource,
     broadcast: Broadcast<'_>,
     standing: &Standing,
-    (status, proxies): (SharedTelegramStatus, KeptProxies),
-    (handed, upgrade): (Option<HandedStream>, &Upgrade),
+    ChatParts { status, proxies, handed, upgrade }: ChatParts<'_>,
     control: &Control,
 ) -> Result<Code, CliError> {
     // A missing ffmpeg must show before a call is created.

@@ -57,7 +57,7 @@ enum StartAt {
     /// At its saved position.
     Saved,
     /// Where another process leaves it; without a place, at its saved position.
-    Handed(Option<Position>),
+    Handed(Option<Box<Position>>),
 }
 
 /// The playlist at its position.
@@ -80,7 +80,7 @@ impl<'a> Broadcast<'a> {
         let view = PlaylistView::new(queue.clone(), control.status.clone());
         let mut broadcast = Self { cli, settings, next: None, queue, view, upgrade: None };
         let at = match predecessor {
-            Some(predecessor) => StartAt::Handed(predecessor.position()),
+            Some(predecessor) => StartAt::Handed(predecessor.position().map(Box::new)),
             None if cli.from_start => StartAt::Beginning,
             None => StartAt::Saved,
         };
@@ -170,7 +170,7 @@ impl<'a> Broadcast<'a> {
         let saved = match at {
             StartAt::Beginning => None,
             StartAt::Saved | StartAt::Handed(None) => saved.flatten(),
-            StartAt::Handed(handed) => handed,
+            StartAt::Handed(Some(handed)) => Some(*handed),
         };
         if let Some(saved) = &saved {
             let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));
