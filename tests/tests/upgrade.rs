@@ -70,6 +70,7 @@ fn two_upgrades_into_telegram_show_every_picture_once() {
     let launch = scene.launch().unwrap().play([film(dir.path(), 200).unwrap()]);
     let launch = launch.set("NOTIFY_SOCKET", dir.path().join("notify")).set("WATCHDOG_USEC", "4000000");
     let mut broadcast = launch.start().unwrap();
+    broadcast.wait_log(&["on air: numbered"], LIMIT).unwrap();
     until_media(&scene.ingest, 1, 100);
     let (first, first_process) = upgrade(&state).unwrap_or_else(|e| panic!("{e:#}\n{}", broadcast.log()));
     assert!(broadcast.wait(LIMIT).unwrap().success(), "{}", broadcast.log());
@@ -117,6 +118,7 @@ fn a_new_program_that_fails_is_dropped_and_the_old_one_goes_on() {
     let launch = Launch::of(&link).unwrap().keeping(dir.path()).arg("--output").arg(ingest.url("key"));
     let mut broadcast = launch.play([film(dir.path(), 200).unwrap()]).start().unwrap();
     let state = dir.path().join("state");
+    broadcast.wait_log(&["on air: numbered"], LIMIT).unwrap();
     until_media(&ingest, 1, 100);
     fs::remove_file(&link).unwrap();
     symlink(&other, &link).unwrap();
