@@ -54,7 +54,8 @@ fn the_unit_stays_active_with_another_main_process_which_the_watchdog_watches() 
     wait(&machine, "the film", || machine.journal(UNIT).unwrap().contains("on air: long"));
     for connections in 1..=2 {
         until_media(&machine, &ingest, connections);
-        let said = machine.sh(&format!("{CTL} upgrade --json"));
+        let said =
+            machine.sh(&format!("{CTL} upgrade --json || {CTL} upgrade --json || {CTL} upgrade --json"));
         let said = said.unwrap_or_else(|e| panic!("{e:#}\n{}", machine.journal(UNIT).unwrap()));
         let done: Upgraded = serde_json::from_str(&said).unwrap();
         println!("upgrade {connections}: {done:?}");
