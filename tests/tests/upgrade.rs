@@ -6,18 +6,19 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 use tgs_control::{
     AsRunListing,
     method::{AsRunParams, Call},
 };
 use tgs_e2e::{
     bin_path::tgs_stream,
-    broadcast::{Launch, Process},
+    broadcast::{Broadcast, Launch, Process},
     ingest::{Ingest, Record},
     numbered::film,
     telegram::Scene,
@@ -87,53 +88,87 @@ def say(**what): channel.sendall((json.dumps(what) + "\n").encode())
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// A broadcast that is started by a link, which leads to another program afterwards.
+struct Linked {
+    dir: TempDir,
+    ingest: Ingest,
+    broadcast: Broadcast,
+}
+
+/// What each pretender says first.
+const HELLO: &str = "say(say='hello', protocol=1, version='9')\nlines.readline()\n";
+
+impl Linked {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("tgs-stream");
+        symlink(tgs_stream(), &link).unwrap();
+        let ingest = Ingest::start().unwrap();
+        let launch = Launch::of(&link).unwrap().keeping(dir.path()).arg("--output").arg(ingest.url("key"));
+        let broadcast = launch.play([film(dir.path(), 200).unwrap()]).start().unwrap();
+        broadcast.wait_log(&["on air: numbered"], LIMIT).unwrap();
+        until_media(&ingest, 1, 100);
+        Self { dir, ingest, broadcast }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// Lets the link lead to `program`.
+    fn install(&self, program: &Path) {
+        let link = self.dir.path().join("tgs-stream");
+        fs::remove_file(&link).unwrap();
+        symlink(program, &link).unwrap();
+    }
+
+    /// Asks for an upgrade to a program that acts like this, and returns the error.
+    fn fail_with(&self, acts: &str) -> String {
+        let other = self.dir.path().join("other");
+        pretender(&other, acts);
+        self.install(&other);
+        request(&mut connect(&self.state()).unwrap()).unwrap_err().to_string()
+    }
+}
+
 #[test]
 fn a_new_program_that_fails_is_dropped_and_the_old_one_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let (link, other) = (dir.path().join("tgs-stream"), dir.path().join("other"));
-    symlink(tgs_stream(), &link).unwrap();
-    let ingest = Ingest::start().unwrap();
-    let launch = Launch::of(&link).unwrap().keeping(dir.path()).arg("--output").arg(ingest.url("key"));
-    let mut broadcast = launch.play([film(dir.path(), 200).unwrap()]).start().unwrap();
-    let state = dir.path().join("state");
-    broadcast.wait_log(&["on air: numbered"], LIMIT).unwrap();
-    until_media(&ingest, 1, 100);
-    fs::remove_file(&link).unwrap();
-    symlink(&other, &link).unwrap();
-    let hello = "say(say='hello', protocol=1, version='9')\n";
+    let linked = Linked::start();
     for (acts, words) in [
         ("sys.exit(78)", "did not start, and the old one goes on: it has ended (exit status: 78)"),
         ("say(say='hello', protocol=2, version='9')\ntime.sleep(99)", "version 9 hands over by protocol 2"),
-        (&format!("{hello}lines.readline()\nos.abort()"), "did not get ready"),
-        (&format!("{hello}lines.readline()\nsay(say='refuses', why='no font')\ntime.sleep(99)"), "no font"),
-        (&format!("{hello}lines.readline()\ntime.sleep(99)"), "it did not answer in time"),
+        (&format!("{HELLO}os.abort()"), "did not get ready"),
+        (&format!("{HELLO}say(say='refuses', why='no font')\ntime.sleep(99)"), "no font"),
+        (&format!("{HELLO}time.sleep(99)"), "it did not answer in time"),
     ] {
-        pretender(&other, acts);
-        let error = request(&mut connect(&state).unwrap()).unwrap_err().to_string();
+        let error = linked.fail_with(acts);
         assert!(error.contains(words) && error.contains("the old one goes on"), "{error}");
-        assert_eq!(ingest.records().len(), 1, "{words}");
+        assert_eq!(linked.ingest.records().len(), 1, "{words}");
     }
+}
+
+#[test]
+fn a_death_of_either_program_is_survived_by_one() {
+    let mut linked = Linked::start();
     // This one dies once the old one has left the air: that comes back with the same picture.
-    pretender(&other, &format!("{hello}lines.readline()\nsay(say='ready')\nlines.readline()"));
-    let error = request(&mut connect(&state).unwrap()).unwrap_err().to_string();
+    let error = linked.fail_with(&format!("{HELLO}say(say='ready')\nlines.readline()"));
     assert!(error.contains("did not publish"), "{error}");
-    until_media(&ingest, 2, 300);
+    until_media(&linked.ingest, 2, 300);
     // The old process is killed while the new one gets ready, which then ends as well.
-    fs::remove_file(&link).unwrap();
-    symlink(tgs_stream(), &link).unwrap();
-    let mut client = connect(&state).unwrap();
+    linked.install(tgs_stream());
+    let mut client = connect(&linked.state()).unwrap();
     let asking = std::thread::spawn(move || request(&mut client).is_err());
     let named = |process: &Process| process.args.first().is_some_and(|arg| arg.ends_with("/tgs-stream"));
-    let successor = broadcast.wait_process(LIMIT, named).unwrap();
-    broadcast.signal(Signal::KILL).unwrap();
-    broadcast.wait(LIMIT).unwrap();
+    let successor = linked.broadcast.wait_process(LIMIT, named).unwrap();
+    linked.broadcast.signal(Signal::KILL).unwrap();
+    linked.broadcast.wait(LIMIT).unwrap();
     let end = Instant::now() + LIMIT;
     while successor.runs() {
         assert!(Instant::now() < end, "the successor goes on alone");
         std::thread::yield_now();
     }
     assert!(asking.join().unwrap());
-    let records = ingest.records();
+    let records = linked.ingest.records();
     assert_eq!(records.len(), 2);
-    assert_seamless(&records, dir.path());
+    assert_seamless(&records, linked.dir.path());
 }
