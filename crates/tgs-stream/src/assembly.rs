@@ -30,7 +30,6 @@ use crate::{
     setup::{check_tools, first_of, resolver, rtmp_output, send},
     standing::Standing,
     status_source::StatusSource,
-    succession::Succession,
     telegram::{self, EngineRunner, HandedStream, SharedTelegramStatus},
     upgrade::{HandedDescriptor, Upgrade, successor::Predecessor},
 };
