@@ -63,10 +63,10 @@ enum StartAt {
     /// At its saved position.
     Saved,
     /// Where another process leaves it; without a place, at its saved position.
-    Handed(Option<Position>),
+    Handed(Option<Box<Position>>),
     /// Where the host before was, which this one's file does not know; without a place, at the
     /// beginning.
-    Recorded(Option<Position>),
+    Recorded(Option<Box<Position>>),
 }
 
 /// The playlist at its position.
@@ -90,10 +90,10 @@ impl<'a> Broadcast<'a> {
         let usual = if cli.from_start { StartAt::Beginning } else { StartAt::Saved };
         let at = match origin {
             BroadcastOrigin::Own => usual,
-            BroadcastOrigin::Process(predecessor) => StartAt::Handed(predecessor.position()),
+            BroadcastOrigin::Process(predecessor) => StartAt::Handed(predecessor.position().map(Box::new)),
             BroadcastOrigin::Host(succession) => match succession.place() {
                 ListPlace::Saved => usual,
-                ListPlace::At(position) => StartAt::Recorded(Some(*position)),
+                ListPlace::At(position) => StartAt::Recorded(Some(position)),
                 ListPlace::Beginning => StartAt::Recorded(None),
             },
         };
@@ -199,8 +199,9 @@ impl<'a> Broadcast<'a> {
         let saved = match at {
             StartAt::Beginning => None,
             StartAt::Saved | StartAt::Handed(None) => saved.flatten(),
-            StartAt::Handed(handed) => handed,
+            StartAt::Handed(Some(handed)) => Some(*handed),
             StartAt::Recorded(recorded) => {
+                let recorded = recorded.map(|position| *position);
                 if let Some(store) = &position_store {
                     recorded.clone().map_or_else(|| store.clear(), |position| store.set(position));
                 }

@@ -115,10 +115,10 @@ impl Etcd {
         self.metrics().is_some_and(|page| page.contains("\netcd_server_is_leader 1\n"))
     }
 
-    /// Whether it answers and knows a leader.
+    /// Whether it answers, by the leader that it follows.
     #[must_use]
     pub fn follows(&self) -> bool {
-        self.metrics().is_some_and(|page| page.contains("\netcd_server_has_leader 1\n"))
+        self.page("/health").is_some_and(|page| page.contains("\"health\":\"true\""))
     }
 
     /// The number in its metric `name`.
@@ -129,8 +129,12 @@ impl Etcd {
     }
 
     fn metrics(&self) -> Option<String> {
+        self.page("/metrics")
+    }
+
+    fn page(&self, path: &str) -> Option<String> {
         let address = SocketAddr::from((Node::Etcd(self.number).address(), CLIENTS));
-        let answer = http_get::get(address, "/metrics", PAGE_LIMIT).ok()?;
+        let answer = http_get::get(address, path, PAGE_LIMIT).ok()?;
         (answer.code == 200).then_some(answer.body)
     }
 

@@ -19,6 +19,9 @@ const MOST_OFF: f64 = 2.0;
 /// without being able to record its position: the age of the record.
 const UNRECORDED: f64 = 1.0;
 
+/// A larger distance between two items is no border that was crossed, in seconds.
+const NEAR_BORDER: f64 = 6.0;
+
 /// What a stopped process may still send when it continues: one write.
 const ONE_WRITE: Duration = Duration::from_millis(40);
 
@@ -79,7 +82,7 @@ impl Row {
             most_back,
             off: offs.max_by(|a, b| a.abs().total_cmp(&b.abs())),
             takeovers: window.changes.iter().filter(|change| change.from != change.to).count(),
-            wrong: window.changes.iter().filter_map(|change| wrong(change, most_back)).collect(),
+            wrong: window.changes.iter().filter_map(wrong).collect(),
             filler: window.changes.iter().filter(|change| change.filler || change.first.is_none()).count(),
             doubles: doubles.map(|double| format!("{double:?}")).collect(),
             single_writes,
@@ -122,10 +125,10 @@ fn off(change: &Change) -> Option<f64> {
     Some(if ahead > length / 2.0 { ahead - length } else { ahead })
 }
 
-/// Another item than the one before, which neither begins nor ends here.
-fn wrong(change: &Change, most_back: f64) -> Option<String> {
+/// Another item than the one before, and not its neighbour near their border.
+fn wrong(change: &Change) -> Option<String> {
     let (last, first) = (change.last?, change.first?);
-    let is_far = off(change).is_some_and(|off| off > MOST_OFF || off < -most_back);
+    let is_far = off(change).is_some_and(|off| off.abs() > NEAR_BORDER);
     (is_far && last.clip != first.clip).then(|| format!("item {} after item {}", first.clip, last.clip))
 }
 
@@ -218,14 +221,14 @@ mod tests {
     fn the_place_is_compared_around_the_list() {
         let close = |of: &Change, to: f64| (off(of).unwrap() - to).abs() < 1e-6;
         let over_the_end = change((3, 23.5), (0, 0.5));
-        assert!(close(&over_the_end, 1.0) && wrong(&over_the_end, 2.0).is_none());
+        assert!(close(&over_the_end, 1.0) && wrong(&over_the_end).is_none());
         let back = change((1, 0.5), (0, 23.0));
-        assert!(close(&back, -1.5) && wrong(&back, 2.0).is_none());
+        assert!(close(&back, -1.5) && wrong(&back).is_none());
         let again = change((1, 10.0), (1, 0.0));
-        assert!(close(&again, -10.0) && wrong(&again, 2.0).is_none());
+        assert!(close(&again, -10.0) && wrong(&again).is_none());
         let other = change((1, 10.0), (2, 10.0));
         assert!(close(&other, 24.0));
-        assert_eq!(wrong(&other, 2.0).as_deref(), Some("item 2 after item 1"));
+        assert_eq!(wrong(&other).as_deref(), Some("item 2 after item 1"));
     }
 
     #[test]
