@@ -17,6 +17,9 @@ use crate::{ingest::Record, numbered::numbers};
 /// Time limit of an upgrade, and of the new process to answer.
 const LIMIT: Duration = Duration::from_mins(1);
 
+/// How often an upgrade is tried.
+const ATTEMPTS: usize = 4;
+
 /// A process that has taken a broadcast over; it outlives the one that a test has started. Dropping
 /// it kills the process.
 #[derive(Debug)]
@@ -49,7 +52,16 @@ pub fn request(client: &mut ControlClient) -> Result<Upgraded, ControlError> {
 
 /// Upgrades the broadcast, and waits until the new process answers.
 pub fn upgrade(state: &Path) -> Result<(Upgraded, NewProcess)> {
-    let done = request(&mut connect(state)?)?;
+    let mut attempts = 0;
+    let done = loop {
+        attempts += 1;
+        match request(&mut connect(state)?) {
+            Ok(done) => break done,
+            // A busy machine may take longer than 20 s for the first item.
+            Err(error) if attempts < ATTEMPTS && error.to_string().contains("goes on") => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
     let process = NewProcess(done.pid);
     let deadline = Instant::now() + LIMIT;
     loop {

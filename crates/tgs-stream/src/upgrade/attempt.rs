@@ -8,7 +8,7 @@ use std::{
 
 use tgs_control::OnAir;
 use tgs_core::{process::successor::Successor, systemd};
-use tgs_playout::handover::LeavePoint;
+use tgs_playout::{engine::Control, handover::LeavePoint};
 
 use super::{
     channel::{ChannelError, HandoverChannel},
@@ -226,14 +226,8 @@ fn departure(
         if !upgrade.0.standing.is_playing() {
             return Ok((Departure::Silent, None));
         }
-        let state = control.status.read();
-        let waits = match &state.status.on_air {
-            OnAir::Item(item) => item.lane.is_some(),
-            OnAir::Filler { .. } => true,
-            _ => false,
-        };
         let mut points = control.leave_points().into_iter();
-        if waits {
+        if list_waits(control) {
             // Without a point nothing of the list is encoded: it continues where it was published.
             let position = points.find_map(|point| position_of(upgrade, &point));
             return Ok((Departure::Rest(Instant::now() + lead), position));
@@ -276,11 +270,7 @@ fn leave(upgrade: &Upgrade, departure: &Departure) -> Result<bool, UpgradeError>
             control.leave_at(point);
             *at
         }
-        Departure::Rest(at) => {
-            thread::sleep(left(*at));
-            control.leave_at_rest();
-            *at
-        }
+        Departure::Rest(at) => return leave_at_rest(upgrade, *at),
     };
     if control.wait_left(left(at) + LATE) {
         return Ok(true);
@@ -290,6 +280,33 @@ fn leave(upgrade: &Upgrade, departure: &Departure) -> Result<bool, UpgradeError>
     }
     // It is about to leave: a server may be slow to take the rest.
     if control.wait_left(LATE) { Ok(true) } else { Err(UpgradeError::NoPoint) }
+}
+
+/// Leaves while the list waits. `false` if the list is on air meanwhile.
+fn leave_at_rest(upgrade: &Upgrade, at: Instant) -> Result<bool, UpgradeError> {
+    let control = &upgrade.0.control;
+    let mut asked = false;
+    while !left(at + LATE).is_zero() && list_waits(control) {
+        if left(at).is_zero() && !std::mem::replace(&mut asked, true) {
+            control.leave_at_rest();
+        }
+        if control.wait_left(Duration::from_millis(50)) {
+            return Ok(true);
+        }
+    }
+    if control.stay() {
+        return Ok(false);
+    }
+    if control.wait_left(LATE) { Ok(true) } else { Err(UpgradeError::NoPoint) }
+}
+
+/// Whether the filler or a lane is on air.
+fn list_waits(control: &Control) -> bool {
+    match control.status.read().status.on_air {
+        OnAir::Item(item) => item.lane.is_some(),
+        OnAir::Filler { .. } => true,
+        _ => false,
+    }
 }
 
 /// Lets the successor publish. Returns when its first media was sent.
