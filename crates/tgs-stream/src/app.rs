@@ -216,9 +216,11 @@ fn broadcast(
     let start = BroadcastStart { cli, settings, source, target, kept_proxies, lock };
     match settings.ha.as_ref().filter(|_| !cli.once) {
         Some(ha) => hot_standby::run(&start, ha, control, signalled),
-        None => {
-            assembly::run(&start, control, predecessor.map_or(BroadcastOrigin::Own, BroadcastOrigin::Process))
-        }
+        None => assembly::run(
+            &start,
+            control,
+            predecessor.map_or(BroadcastOrigin::Own, |old| BroadcastOrigin::Process(Box::new(old))),
+        ),
     }
 }
 

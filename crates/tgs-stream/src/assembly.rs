@@ -118,7 +118,7 @@ pub(crate) fn run(
         }
     };
     let played = match origin {
-        BroadcastOrigin::Process(predecessor) => succeed(predecessor, services, control, play),
+        BroadcastOrigin::Process(predecessor) => succeed(*predecessor, services, control, play),
         BroadcastOrigin::Own | BroadcastOrigin::Host(_) => begin(services, play),
     };
     upgrade.end_media();

@@ -9,7 +9,7 @@ pub(crate) enum BroadcastOrigin {
     /// Where STATE_DIR says.
     Own,
     /// Where the process is whose place this one takes.
-    Process(Predecessor),
+    Process(Box<Predecessor>),
     /// Where the host before was. Shows its own position to the next one.
     Host(Arc<Succession>),
 }

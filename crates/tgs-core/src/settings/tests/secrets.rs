@@ -17,12 +17,18 @@ fn every_secret_can_come_from_a_file() {
     let dir = tempfile::tempdir().unwrap();
     for setting in TABLE.iter().filter(|setting| setting.secret) {
         let Visibility::Example(value) = setting.shown else { panic!("{} has a default", setting.name) };
-        let needs =
-            [("LIVE_INPUT", "rtmp://127.0.0.1:1936/live"), ("ALSO_OUTPUT_URLS", "youtube=rtmp://h/a/k")];
+        let needs = [
+            ("LIVE_INPUT", "rtmp://127.0.0.1:1936/live"),
+            ("ALSO_OUTPUT_URLS", "youtube=rtmp://h/a/k"),
+            ("HA_USER", "tgs"),
+        ];
         let needs = needs.iter().filter(|(name, _)| *name != setting.name).copied();
         let mut env: Vec<_> = needs.collect();
         if setting.name != "LIVE_KEY" {
             env.retain(|(name, _)| *name != "LIVE_INPUT");
+        }
+        if setting.name != "HA_PASSWORD" {
+            env.retain(|(name, _)| *name != "HA_USER");
         }
         let plain: Vec<_> = env.iter().copied().chain([(setting.name, value)]).collect();
         let expected = load_files(dir.path(), &plain).unwrap();
