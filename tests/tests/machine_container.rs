@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 const STATE: &str = "/var/lib/tg_video_streamer";
 const PASSWORD: &str = "correct horse";
 
-/// A channel of two clips, whose secrets are files.
+/// A channel of two clips, each longer than the test, whose secrets are files.
 struct Channel {
     dc: TestDc,
     ingest: Ingest,
@@ -46,7 +46,7 @@ impl Channel {
         let (_, key) = dc.stream(World::CHANNEL);
         let setup = Setup::new().unwrap();
         for name in ["first", "second"] {
-            let film = clip("contained", (320, 180), "30", 44_100, 30_000);
+            let film = clip("contained", (320, 180), "30", 44_100, 90_000);
             let path = setup.path("media").join(format!("{name}.mp4"));
             film.copy_to(&path).unwrap();
             fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();

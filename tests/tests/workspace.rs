@@ -12,7 +12,7 @@ const DEVELOPERS: [&str; 3] = ["xtask", "tgs-e2e", "tgs-testdc"];
 /// be published alone.
 const LAYERS: [&[&str]; 4] = [
     &["tgs-core", "tgs-rtmp"],
-    &["tgs-control", "tgs-schedule", "tgs-telegram"],
+    &["tgs-control", "tgs-ha", "tgs-schedule", "tgs-telegram"],
     &["tgs-recording"],
     &["tgs-playout"],
 ];

@@ -79,8 +79,8 @@ pub enum Call {
     /// meanwhile. Result: [`Upgraded`]. Since protocol 5.
     #[serde(rename = "upgrade")]
     Upgrade(NoParams),
-    /// Gives the air to another host of the hot standby, and makes this one a standby. Refused if none
-    /// is ready. Since protocol 5.
+    /// Gives the air to another host of the hot standby, and makes this one a standby. Refused if
+    /// none is ready. Since protocol 5.
     #[serde(rename = "handover")]
     Handover(NoParams),
     /// From now on the connection carries `event` notifications. Result: [`SubscribeParams`], as

@@ -1,8 +1,8 @@
 //! The permit to publish: until when this process may send media.
 //!
-//! A broadcast on one host has [`Permit::always`]. With a hot standby, whoever renews the lease
-//! extends the permit; whoever sends checks it before each write and registers its connection. A
-//! thread aborts all connections when the permit ends, also while a writer is blocked. An ended
+//! A broadcast on one host has [`Permit::always`]. With a hot standby, each renewal of the lease
+//! extends the permit; a sender checks it before each write and registers its connection. A thread
+//! aborts all connections when the permit ends, also while a writer is blocked. An ended
 //! permit stays ended: the next term on air has another one.
 
 use std::{

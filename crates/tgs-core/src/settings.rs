@@ -3,7 +3,8 @@
 //! A value comes from the first of: the command line; a file named by `--env-file`; the
 //! environment; `./.env`; the default. The named file precedes the environment because systemd's
 //! `EnvironmentFile=` fills the environment with the file's content as of the unit's start. An
-//! empty value counts as unset. `NAME_FILE` names a file with the value of the secret NAME. The effects of values on the broadcast are not known here.
+//! empty value counts as unset. `NAME_FILE` names a file with the value of the secret NAME. The
+//! effects of values on the broadcast are not known here.
 
 mod ha;
 mod live;

@@ -13,13 +13,13 @@ use tgs_core::permit::{Permit, boot_time};
 use tokio::{runtime, task::AbortHandle, time::timeout};
 
 use crate::{
-    election::{Answer, Election, Millis, Step, Timing},
+    election::{Election, EtcdAnswer, Millis, Step, Timing},
     error::{EtcdError, HandOverError},
     etcd::EtcdPool,
     hosts::{HostInfo, rank, shares_session},
-    member::{HaConfig, HaView, OnAirTerm, Shared, Wish, successor},
-    record::Record,
-    requests::{self, Keys, Observed},
+    record::StateRecord,
+    requests::{self, KeyNames, SeenKeys},
+    shared::{HaConfig, HaView, OnAirTerm, Shared, Wish, successor},
     watch,
 };
 
@@ -37,24 +37,24 @@ const RETRY: Millis = 200;
 /// The longest pause: times of a suspended machine are seen late otherwise.
 const LONGEST_PAUSE: Millis = 1000;
 
-pub(crate) struct Driver {
+pub(crate) struct HaDriver {
     shared: Arc<Shared>,
     pool: EtcdPool,
     watch: (Vec<String>, ConnectOptions),
-    keys: Keys,
+    keys: KeyNames,
     ttl: Duration,
     stays: bool,
     election: Election,
     info: HostInfo,
     /// Whether etcd has `info`.
     is_present: bool,
-    observed: Observed,
+    observed: SeenKeys,
     /// When the state was last seen to change; `None` before.
     state_changed: Option<Millis>,
     next_renewal: Millis,
     next_record: Millis,
     /// What was written last.
-    written: Record,
+    written: StateRecord,
     terms: u64,
     takeovers: u64,
     /// The offer that etcd has of this host.
@@ -62,7 +62,7 @@ pub(crate) struct Driver {
     failing: bool,
 }
 
-impl Driver {
+impl HaDriver {
     pub(crate) fn new(config: HaConfig, options: ConnectOptions, shared: Arc<Shared>) -> Self {
         let timing = Timing { ttl: millis(config.ttl), margin: MARGIN, stays: config.stays };
         let pool = EtcdPool::new(config.endpoints.clone(), options.clone(), config.ttl / 4);
@@ -71,17 +71,17 @@ impl Driver {
             shared,
             pool,
             watch: (config.endpoints, options),
-            keys: Keys::below(&config.key),
+            keys: KeyNames::below(&config.key),
             ttl: config.ttl,
             stays: config.stays,
             election: Election::new(timing),
             info: HostInfo { instance, ..config.info },
             is_present: false,
-            observed: Observed::default(),
+            observed: SeenKeys::default(),
             state_changed: None,
             next_renewal: 0,
             next_record: 0,
-            written: Record::default(),
+            written: StateRecord::default(),
             terms: 0,
             takeovers: 0,
             announced: None,
@@ -144,7 +144,7 @@ impl Driver {
             self.next_renewal = sent + millis(self.ttl) / 5;
             self.info.lease = lease;
             self.is_present = false;
-            return self.answered(Answer::Granted { lease, sent }).await;
+            return self.answered(EtcdAnswer::Granted { lease, sent }).await;
         };
         if sent < self.next_renewal {
             return Ok(());
@@ -152,10 +152,10 @@ impl Driver {
         match requests::renew(&mut self.pool, lease).await {
             Ok(()) => {
                 self.next_renewal = sent + millis(self.ttl) / 5;
-                self.answered(Answer::Renewed { lease, sent }).await
+                self.answered(EtcdAnswer::Renewed { lease, sent }).await
             }
             Err(EtcdError::LeaseGone) => {
-                self.answered(Answer::LeaseGone { lease }).await?;
+                self.answered(EtcdAnswer::LeaseGone { lease }).await?;
                 Err(EtcdError::LeaseGone)
             }
             Err(error) => Err(error),
@@ -196,11 +196,11 @@ impl Driver {
     }
 
     /// What was read, as the election wants it.
-    fn seen(&self) -> Answer {
+    fn seen(&self) -> EtcdAnswer {
         let holder = self.observed.active.as_ref().map(|active| active.lease);
         let rank = rank(&self.info, &self.observed.hosts);
         let may_take = self.problem().is_none() && !self.is_early() && self.shared.lock().wish == Wish::Take;
-        Answer::Seen { holder, rank, may_take }
+        EtcdAnswer::Seen { holder, rank, may_take }
     }
 
     /// Whether `active` has gone sooner than its lease can have run out, without a farewell. Some
@@ -230,11 +230,11 @@ impl Driver {
             .map(|_| format!("another process is called {}; give each host its own HA_HOST", self.info.host))
     }
 
-    fn record(&self) -> Option<Record> {
-        Record::read(self.observed.state.as_deref()?, None)
+    fn record(&self) -> Option<StateRecord> {
+        StateRecord::read(self.observed.state.as_deref()?, None)
     }
 
-    async fn answered(&mut self, answer: Answer) -> Result<(), EtcdError> {
+    async fn answered(&mut self, answer: EtcdAnswer) -> Result<(), EtcdError> {
         let step = self.election.answered(answer, now());
         self.execute(step).await
     }
@@ -281,7 +281,7 @@ impl Driver {
         let Some(offer) = offer.filter(|_| !self.election.is_active()) else { return Ok(()) };
         let queue = requests::queue(&mut self.pool, &self.keys).await?;
         let queue = queue.and_then(|queue| serde_json::from_slice(&queue).ok());
-        let record = Some(Record { queue, ..offer.record });
+        let record = Some(StateRecord { queue, ..offer.record });
         self.terms += 1;
         let permit = Permit::pending(self.silence());
         let term = OnAirTerm { permit, number: self.terms, record, offer: Some(offer.id) };
@@ -317,11 +317,11 @@ impl Driver {
         term.permit.extend(end);
         self.takeovers += 1;
         log::info!("this host ({}) is on air", self.info.host);
-        self.written = Record::default();
+        self.written = StateRecord::default();
         self.next_record = 0;
         self.shared.update(|state| {
             state.info.holds.clear();
-            state.record = Record { left: false, ..term.record.clone().unwrap_or_default() };
+            state.record = StateRecord { left: false, ..term.record.clone().unwrap_or_default() };
             if let Some(term) = &mut state.term {
                 term.offer = None;
             }
@@ -346,7 +346,8 @@ impl Driver {
                 return Err(error);
             }
         };
-        let record = self.observed.state.as_deref().and_then(|state| Record::read(state, queue.as_deref()));
+        let record =
+            self.observed.state.as_deref().and_then(|state| StateRecord::read(state, queue.as_deref()));
         let silence = self.silence();
         let end = until.map(Duration::from_millis);
         let permit = match Permit::until(end.unwrap_or_else(|| boot_time() + self.ttl), silence) {
@@ -363,10 +364,10 @@ impl Driver {
         let number = self.terms;
         log::info!("this host ({}) is on air", self.info.host);
         // The first record is this host's, also before its broadcast has set one.
-        self.written = Record::default();
+        self.written = StateRecord::default();
         self.next_record = 0;
         self.shared.update(|state| {
-            state.record = Record { left: false, ..record.clone().unwrap_or_default() };
+            state.record = StateRecord { left: false, ..record.clone().unwrap_or_default() };
             state.term = Some(OnAirTerm { permit, number, record, offer: None });
         });
         self.show();
@@ -394,9 +395,9 @@ impl Driver {
         self.write(record).await
     }
 
-    async fn write(&mut self, record: Record) -> Result<(), EtcdError> {
+    async fn write(&mut self, record: StateRecord) -> Result<(), EtcdError> {
         let Some(active) = self.observed.active.clone() else { return Ok(()) };
-        let record = Record { host: self.info.host.clone(), at_ms: epoch_ms(), ..record };
+        let record = StateRecord { host: self.info.host.clone(), at_ms: epoch_ms(), ..record };
         let Some(state) = record.to_bytes() else {
             log::warn!("the position is not written to etcd: it has more than 1 MiB");
             return Ok(());
@@ -425,7 +426,7 @@ impl Driver {
         let to = view.hosts.iter().find(holds).cloned().or_else(|| successor(&view, &self.info.host));
         let to = to.ok_or(HandOverError::NoStandby)?;
         let refused = |error: EtcdError| HandOverError::Etcd(error.to_string());
-        let record = Record { left: true, ..self.shared.lock().record.clone() };
+        let record = StateRecord { left: true, ..self.shared.lock().record.clone() };
         self.write(record).await.map_err(refused)?;
         let active = self.observed.active.clone().ok_or(HandOverError::NotActive)?;
         // Before the request: from its execution on, the successor may publish.
@@ -441,7 +442,7 @@ impl Driver {
     /// Leaves the air and the other hosts.
     async fn leave(&mut self) {
         if self.election.is_active() && self.hand_over().await.is_err() {
-            let record = Record { left: true, ..self.shared.lock().record.clone() };
+            let record = StateRecord { left: true, ..self.shared.lock().record.clone() };
             let _ = self.write(record).await;
         }
         let _ = self.election.leave();

@@ -2,8 +2,8 @@
 //!
 //! All times are milliseconds of the host's own `CLOCK_BOOTTIME`. A lease lasts at etcd at least
 //! [`Timing::ttl`] from when the server has executed a request, so at least as long from when the
-//! request was sent. The permit ends earlier by [`Timing::margin`] and by 1 % for clocks that run at
-//! different rates.
+//! request was sent. The permit ends earlier by [`Timing::margin`] and by 1 % for clocks that run
+//! at different rates.
 
 /// Milliseconds of the host's clock.
 pub type Millis = u64;
@@ -44,7 +44,7 @@ struct Lease {
 
 /// An answer of etcd. `sent` is the time before its request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Answer {
+pub enum EtcdAnswer {
     /// A lease was granted.
     Granted {
         /// Its number.
@@ -146,37 +146,37 @@ impl Election {
     }
 
     /// What follows from an answer that has arrived at `now`.
-    pub fn answered(&mut self, answer: Answer, now: Millis) -> Option<Step> {
+    pub fn answered(&mut self, answer: EtcdAnswer, now: Millis) -> Option<Step> {
         // A process that was stopped has not looked at the clock.
         let expired = self.tick(now);
-        if expired.is_some() && !matches!(answer, Answer::Seen { .. }) {
+        if expired.is_some() && !matches!(answer, EtcdAnswer::Seen { .. }) {
             self.note_lease(answer);
             return expired;
         }
         match answer {
-            Answer::Granted { .. } | Answer::Renewed { .. } => {
+            EtcdAnswer::Granted { .. } | EtcdAnswer::Renewed { .. } => {
                 self.note_lease(answer);
                 self.active.then(|| Step::Extend(self.permit_ends()))
             }
-            Answer::LeaseGone { .. } => {
+            EtcdAnswer::LeaseGone { .. } => {
                 self.note_lease(answer);
                 // With `stays`, the key decides: it is read, and created again, with a new lease.
                 if self.lease.is_none() && !self.timing.stays { self.end() } else { None }
             }
-            Answer::Seen { holder, rank, may_take } => expired.or(self.seen(holder, rank, may_take, now)),
+            EtcdAnswer::Seen { holder, rank, may_take } => expired.or(self.seen(holder, rank, may_take, now)),
         }
     }
 
-    fn note_lease(&mut self, answer: Answer) {
+    fn note_lease(&mut self, answer: EtcdAnswer) {
         match answer {
-            Answer::Granted { lease, sent } => self.lease = Some(Lease { id: lease, renewed: sent }),
-            Answer::Renewed { lease: id, sent } => {
+            EtcdAnswer::Granted { lease, sent } => self.lease = Some(Lease { id: lease, renewed: sent }),
+            EtcdAnswer::Renewed { lease: id, sent } => {
                 if let Some(lease) = self.lease.as_mut().filter(|lease| lease.id == id) {
                     lease.renewed = lease.renewed.max(sent);
                 }
             }
-            Answer::LeaseGone { lease: id } => self.lease = self.lease.filter(|lease| lease.id != id),
-            Answer::Seen { .. } => {}
+            EtcdAnswer::LeaseGone { lease: id } => self.lease = self.lease.filter(|lease| lease.id != id),
+            EtcdAnswer::Seen { .. } => {}
         }
     }
 
@@ -230,12 +230,12 @@ mod tests {
     /// Seconds 0 to 4.7 are under the lease.
     fn with_lease(timing: Timing) -> Election {
         let mut election = Election::new(timing);
-        assert_eq!(election.answered(Answer::Granted { lease: 7, sent: 1000 }, 1010), None);
+        assert_eq!(election.answered(EtcdAnswer::Granted { lease: 7, sent: 1000 }, 1010), None);
         election
     }
 
-    fn seen(holder: Option<LeaseId>) -> Answer {
-        Answer::Seen { holder, rank: 0, may_take: true }
+    fn seen(holder: Option<LeaseId>) -> EtcdAnswer {
+        EtcdAnswer::Seen { holder, rank: 0, may_take: true }
     }
 
     fn active(timing: Timing) -> Election {
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_permit_counts_from_before_the_request_and_ends_before_the_lease() {
         let mut election = active(TIMING);
-        let renewed = election.answered(Answer::Renewed { lease: 7, sent: 2000 }, 4000);
+        let renewed = election.answered(EtcdAnswer::Renewed { lease: 7, sent: 2000 }, 4000);
         assert_eq!(renewed, Some(Step::Extend(Some(6700))));
         assert_eq!(election.tick(6699), None);
         assert_eq!(election.tick(6700), Some(Step::End));
@@ -260,9 +260,9 @@ mod tests {
     fn an_answer_after_a_long_pause_does_not_prolong_the_permit() {
         let mut election = active(TIMING);
         // The request was sent in time; the process was stopped before the answer was read.
-        assert_eq!(election.answered(Answer::Renewed { lease: 7, sent: 2000 }, 9000), Some(Step::End));
+        assert_eq!(election.answered(EtcdAnswer::Renewed { lease: 7, sent: 2000 }, 9000), Some(Step::End));
         assert_eq!(election.answered(seen(Some(7)), 9001), None);
-        let _ = election.answered(Answer::Renewed { lease: 7, sent: 9100 }, 9110);
+        let _ = election.answered(EtcdAnswer::Renewed { lease: 7, sent: 9100 }, 9110);
         assert_eq!(election.answered(seen(Some(7)), 9120), Some(Step::Begin(Some(13_800))));
     }
 
@@ -270,20 +270,20 @@ mod tests {
     fn a_standby_takes_what_is_free_in_order_of_rank() {
         let mut election = with_lease(TIMING);
         assert_eq!(election.answered(seen(Some(9)), 1100), None);
-        let third = Answer::Seen { holder: None, rank: 2, may_take: true };
+        let third = EtcdAnswer::Seen { holder: None, rank: 2, may_take: true };
         assert_eq!(election.answered(third, 1200), None);
         assert_eq!(election.takes_at(2), Some(1800));
         assert_eq!(election.answered(third, 1799), None);
         assert_eq!(election.answered(third, 1800), Some(Step::Take(7)));
         assert_eq!(election.answered(seen(Some(9)), 1900), None, "another one was faster");
-        let unable = Answer::Seen { holder: None, rank: 0, may_take: false };
+        let unable = EtcdAnswer::Seen { holder: None, rank: 0, may_take: false };
         assert_eq!(election.answered(unable, 2000), None);
         assert_eq!(election.answered(seen(None), 5800), None, "its own lease is too old");
     }
 
     #[test]
     fn the_air_is_lost_with_the_key_and_with_the_lease() {
-        for answer in [seen(None), seen(Some(9)), Answer::LeaseGone { lease: 7 }] {
+        for answer in [seen(None), seen(Some(9)), EtcdAnswer::LeaseGone { lease: 7 }] {
             assert_eq!(active(TIMING).answered(answer, 1300), Some(Step::End), "{answer:?}");
         }
     }
@@ -293,9 +293,9 @@ mod tests {
         let timing = Timing { stays: true, ..TIMING };
         let mut election = active(timing);
         assert_eq!(election.tick(60_000), None);
-        assert_eq!(election.answered(Answer::LeaseGone { lease: 7 }, 60_010), None);
+        assert_eq!(election.answered(EtcdAnswer::LeaseGone { lease: 7 }, 60_010), None);
         assert_eq!(election.answered(seen(None), 60_020), None);
-        let _ = election.answered(Answer::Granted { lease: 8, sent: 60_030 }, 60_040);
+        let _ = election.answered(EtcdAnswer::Granted { lease: 8, sent: 60_030 }, 60_040);
         assert_eq!(election.answered(seen(None), 60_050), Some(Step::Take(8)));
         assert_eq!(election.answered(seen(Some(9)), 60_060), Some(Step::End));
     }

@@ -11,7 +11,7 @@ pub(crate) const LARGEST: usize = 1 << 20;
 
 /// The state of a broadcast. The parts are the files of a `STATE_DIR`, as their owner writes them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct StateRecord {
     /// The version of the format; the driver sets it.
     #[serde(default)]
     pub version: u32,
@@ -35,7 +35,7 @@ pub struct Record {
     pub queue: Option<Value>,
 }
 
-impl Record {
+impl StateRecord {
     /// The bytes of the record without its queue; `None` if they are too many.
     pub(crate) fn to_bytes(&self) -> Option<Vec<u8>> {
         let record = Self { version: VERSION, ..self.clone() };
@@ -63,7 +63,7 @@ pub(crate) struct Offer {
     /// The host that prepares.
     pub(crate) to: String,
     /// Where it will continue.
-    pub(crate) record: Record,
+    pub(crate) record: StateRecord,
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
-        let record = Record {
+        let record = StateRecord {
             version: VERSION,
             host: "left".into(),
             at_ms: 7,
@@ -84,11 +84,11 @@ mod tests {
             queue: Some(json!({"version": 1, "next_id": 2, "entries": []})),
         };
         let (state, queue) = (record.to_bytes().unwrap(), record.queue_bytes().unwrap());
-        assert_eq!(Record::read(&state, Some(&queue)), Some(record.clone()));
-        assert_eq!(Record::read(&state, None), Some(Record { queue: None, ..record }));
-        assert_eq!(Record::read(b"{\"version\":2}", None), None);
-        assert_eq!(Record::read(b"no record", None), None);
-        let long = Record { position: Some("x".repeat(LARGEST).into()), ..Record::default() };
+        assert_eq!(StateRecord::read(&state, Some(&queue)), Some(record.clone()));
+        assert_eq!(StateRecord::read(&state, None), Some(StateRecord { queue: None, ..record }));
+        assert_eq!(StateRecord::read(b"{\"version\":2}", None), None);
+        assert_eq!(StateRecord::read(b"no record", None), None);
+        let long = StateRecord { position: Some("x".repeat(LARGEST).into()), ..StateRecord::default() };
         assert_eq!(long.to_bytes(), None);
     }
 }

@@ -9,7 +9,7 @@ const MOST_HOSTS: i64 = 64;
 
 /// The names of the keys.
 #[derive(Debug, Clone)]
-pub(crate) struct Keys {
+pub(crate) struct KeyNames {
     /// The beginning of all.
     pub(crate) all: String,
     pub(crate) active: String,
@@ -19,7 +19,7 @@ pub(crate) struct Keys {
     handover: String,
 }
 
-impl Keys {
+impl KeyNames {
     /// The keys below `key`.
     pub(crate) fn below(key: &str) -> Self {
         Self {
@@ -44,7 +44,7 @@ pub(crate) struct ActiveKey {
 
 /// What one look has shown, at one moment of etcd.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Observed {
+pub(crate) struct SeenKeys {
     pub(crate) active: Option<ActiveKey>,
     pub(crate) hosts: Vec<HostInfo>,
     pub(crate) state: Option<Vec<u8>>,
@@ -73,7 +73,7 @@ pub(crate) async fn revoke(pool: &mut EtcdPool, lease: LeaseId) -> Result<(), Et
 }
 
 /// Says that this host is present.
-pub(crate) async fn present(pool: &mut EtcdPool, keys: &Keys, info: &HostInfo) -> Result<(), EtcdError> {
+pub(crate) async fn present(pool: &mut EtcdPool, keys: &KeyNames, info: &HostInfo) -> Result<(), EtcdError> {
     let (key, lease) = (format!("{}{}", keys.hosts, info.host), info.lease);
     let value = serde_json::to_vec(info).unwrap_or_default();
     pool.call(move |mut client| {
@@ -85,7 +85,7 @@ pub(crate) async fn present(pool: &mut EtcdPool, keys: &Keys, info: &HostInfo) -
 }
 
 /// Reads everything but the queue, at one moment.
-pub(crate) async fn look(pool: &mut EtcdPool, keys: &Keys) -> Result<Observed, EtcdError> {
+pub(crate) async fn look(pool: &mut EtcdPool, keys: &KeyNames) -> Result<SeenKeys, EtcdError> {
     let keys = keys.clone();
     let responses = pool
         .call(move |mut client| {
@@ -99,7 +99,7 @@ pub(crate) async fn look(pool: &mut EtcdPool, keys: &Keys) -> Result<Observed, E
             async move { client.txn(txn).await.map(|done| done.op_responses()) }
         })
         .await?;
-    let mut observed = Observed::default();
+    let mut observed = SeenKeys::default();
     for (index, response) in responses.iter().enumerate() {
         let TxnOpResponse::Get(got) = response else { continue };
         for pair in got.kvs() {
@@ -125,7 +125,7 @@ pub(crate) async fn look(pool: &mut EtcdPool, keys: &Keys) -> Result<Observed, E
 }
 
 /// Reads the queue.
-pub(crate) async fn queue(pool: &mut EtcdPool, keys: &Keys) -> Result<Option<Vec<u8>>, EtcdError> {
+pub(crate) async fn queue(pool: &mut EtcdPool, keys: &KeyNames) -> Result<Option<Vec<u8>>, EtcdError> {
     let key = keys.queue.clone();
     pool.call(move |mut client| {
         let key = key.clone();
@@ -138,7 +138,7 @@ pub(crate) async fn queue(pool: &mut EtcdPool, keys: &Keys) -> Result<Option<Vec
 /// answer to a request that was executed twice would mislead.
 pub(crate) async fn take(
     pool: &mut EtcdPool,
-    keys: &Keys,
+    keys: &KeyNames,
     host: &str,
     lease: LeaseId,
 ) -> Result<(), EtcdError> {
@@ -155,7 +155,7 @@ pub(crate) async fn take(
 /// Writes the record, and the queue if there is one. `false` if this host is not active any more.
 pub(crate) async fn write_record(
     pool: &mut EtcdPool,
-    keys: &Keys,
+    keys: &KeyNames,
     active: &ActiveKey,
     state: Vec<u8>,
     queue: Option<Vec<u8>>,
@@ -173,7 +173,7 @@ pub(crate) async fn write_record(
 /// Announces a hand-over while this host is active, or withdraws it.
 pub(crate) async fn announce(
     pool: &mut EtcdPool,
-    keys: &Keys,
+    keys: &KeyNames,
     active: &ActiveKey,
     offer: Option<&Offer>,
 ) -> Result<(), EtcdError> {
@@ -195,7 +195,7 @@ pub(crate) async fn announce(
 /// more, or the request was executed before.
 pub(crate) async fn hand_over(
     pool: &mut EtcdPool,
-    keys: &Keys,
+    keys: &KeyNames,
     active: &ActiveKey,
     to: &HostInfo,
 ) -> Result<bool, EtcdError> {
@@ -209,7 +209,7 @@ pub(crate) async fn hand_over(
 }
 
 /// That `active` is as it was read.
-fn is_held(keys: &Keys, active: &ActiveKey) -> [Compare; 2] {
+fn is_held(keys: &KeyNames, active: &ActiveKey) -> [Compare; 2] {
     [
         Compare::create_revision(keys.active.clone(), CompareOp::Equal, active.create_revision),
         Compare::mod_revision(keys.active.clone(), CompareOp::Equal, active.mod_revision),

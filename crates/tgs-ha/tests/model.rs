@@ -9,7 +9,7 @@
 //! does nothing is stopped, and a request that is not executed is lost in a partition.
 
 use stateright::{Checker, Model, Property};
-use tgs_ha::election::{Answer, Election, LeaseId, Millis, Step, Timing};
+use tgs_ha::election::{Election, EtcdAnswer, LeaseId, Millis, Step, Timing};
 
 /// The length of a step by etcd's clock.
 const TICK: Millis = 1000;
@@ -33,7 +33,7 @@ struct Host {
     /// Given up by the host, and perhaps still executed.
     late: Option<Request>,
     /// Under way from etcd.
-    answer: Option<Answer>,
+    answer: Option<EtcdAnswer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,7 +153,7 @@ impl World {
     }
 
     /// Executes a request; returns its answer.
-    fn execute(&mut self, host: usize, request: Request) -> Option<Answer> {
+    fn execute(&mut self, host: usize, request: Request) -> Option<EtcdAnswer> {
         let ends = NOW + self.lasts;
         match request {
             Request::Grant { sent } => {
@@ -162,16 +162,18 @@ impl World {
                 let old = self.hosts[host].election.lease().unwrap_or_default();
                 let lease = host as LeaseId + if old > 2 { 1 } else { 3 };
                 self.leases[host] = Some((lease, ends));
-                Some(Answer::Granted { lease, sent })
+                Some(EtcdAnswer::Granted { lease, sent })
             }
             Request::Renew { lease, sent } => match self.leases[host].filter(|(id, _)| *id == lease) {
                 Some(_) => {
                     self.leases[host] = Some((lease, ends));
-                    Some(Answer::Renewed { lease, sent })
+                    Some(EtcdAnswer::Renewed { lease, sent })
                 }
-                None => Some(Answer::LeaseGone { lease }),
+                None => Some(EtcdAnswer::LeaseGone { lease }),
             },
-            Request::Look => Some(Answer::Seen { holder: self.active, rank: host as u32, may_take: true }),
+            Request::Look => {
+                Some(EtcdAnswer::Seen { holder: self.active, rank: host as u32, may_take: true })
+            }
             Request::Take { lease } => {
                 if self.active.is_none() && self.has_lease(lease) {
                     self.active = Some(lease);
@@ -369,10 +371,10 @@ impl Request {
     }
 }
 
-fn with_sent(answer: Answer, change: impl Fn(Millis) -> Millis) -> Answer {
+fn with_sent(answer: EtcdAnswer, change: impl Fn(Millis) -> Millis) -> EtcdAnswer {
     match answer {
-        Answer::Granted { lease, sent } => Answer::Granted { lease, sent: change(sent) },
-        Answer::Renewed { lease, sent } => Answer::Renewed { lease, sent: change(sent) },
+        EtcdAnswer::Granted { lease, sent } => EtcdAnswer::Granted { lease, sent: change(sent) },
+        EtcdAnswer::Renewed { lease, sent } => EtcdAnswer::Renewed { lease, sent: change(sent) },
         other => other,
     }
 }

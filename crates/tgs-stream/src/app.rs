@@ -26,7 +26,8 @@ use tgs_core::{
 use tgs_playout::{command::Command, engine::Control};
 
 use crate::{
-    assembly::{self, BroadcastStart, Origin},
+    assembly::{self, BroadcastStart},
+    broadcast_origin::BroadcastOrigin,
     cache_cli, check, children,
     cli::Cli,
     hot_standby::{self, SignalledControl},
@@ -215,7 +216,9 @@ fn broadcast(
     let start = BroadcastStart { cli, settings, source, target, kept_proxies, lock };
     match settings.ha.as_ref().filter(|_| !cli.once) {
         Some(ha) => hot_standby::run(&start, ha, control, signalled),
-        None => assembly::run(&start, control, predecessor.map_or(Origin::Own, Origin::Process)),
+        None => {
+            assembly::run(&start, control, predecessor.map_or(BroadcastOrigin::Own, BroadcastOrigin::Process))
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use tgs_telegram::Ingest;
 use crate::{
     as_run::AsRunLog,
     broadcast::Broadcast,
+    broadcast_origin::BroadcastOrigin,
     cli::Cli,
     kept_proxies::ProxySaver,
     preflight::PublishTarget,
@@ -29,7 +30,6 @@ use crate::{
     setup::{check_tools, first_of, resolver, rtmp_output, send},
     standing::Standing,
     status_source::StatusSource,
-    succession::Succession,
     telegram::{self, EngineRunner, HandedStream, SharedTelegramStatus},
     upgrade::{HandedDescriptor, Upgrade, successor::Predecessor},
 };
@@ -52,7 +52,7 @@ impl BroadcastStart<'_> {
     }
 
     /// Why this broadcast cannot be handed over to another process, if it cannot.
-    fn cannot_upgrade(&self, origin: &Origin) -> Option<&'static str> {
+    fn cannot_upgrade(&self, origin: &BroadcastOrigin) -> Option<&'static str> {
         match &self.target {
             PublishTarget::Output(Output::File(_)) => Some("it is written to a file"),
             _ if self.settings.publisher == PublisherKind::Ffmpeg => {
@@ -60,8 +60,8 @@ impl BroadcastStart<'_> {
             }
             _ if self.cli.once => Some("it plays its list once (--once)"),
             _ => match origin {
-                Origin::Host(_) => Some(HOSTS_HAND_OVER),
-                Origin::Own | Origin::Process(_) => None,
+                BroadcastOrigin::Host(_) => Some(HOSTS_HAND_OVER),
+                BroadcastOrigin::Own | BroadcastOrigin::Process(_) => None,
             },
         }
     }
@@ -70,44 +70,12 @@ impl BroadcastStart<'_> {
 /// A host hands over to another host instead, whose program may be newer.
 pub(crate) const HOSTS_HAND_OVER: &str = "a hot standby takes the air without a gap (tgs-ctl handover)";
 
-/// Where a broadcast continues.
-pub(crate) enum Origin {
-    /// Where STATE_DIR says.
-    Own,
-    /// Where the process is whose place this one takes.
-    Process(Predecessor),
-    /// Where the host before was. Shows its own position to the next one.
-    Host(Arc<Succession>),
-}
-
-impl Origin {
-    /// The ingest that is known before Telegram is asked.
-    fn handed(&self) -> Option<HandedStream> {
-        match self {
-            Self::Own => None,
-            Self::Process(predecessor) => {
-                Some(HandedStream { ingest: predecessor.ingest(), gone: Some(predecessor.gone()) })
-            }
-            Self::Host(succession) => {
-                let ingest = succession.ingest.clone();
-                ingest.map(|ingest| HandedStream { ingest: Some(ingest), gone: None })
-            }
-        }
-    }
-}
-
-impl Origin {
-    /// The term on air, of a hot standby.
-    pub(crate) fn succession(&self) -> Option<&Arc<Succession>> {
-        match self {
-            Self::Host(succession) => Some(succession),
-            Self::Own | Self::Process(_) => None,
-        }
-    }
-}
-
 /// Runs a broadcast until it ends, or `control` is stopped.
-pub(crate) fn run(start: &BroadcastStart<'_>, control: &Control, origin: Origin) -> Result<Code, CliError> {
+pub(crate) fn run(
+    start: &BroadcastStart<'_>,
+    control: &Control,
+    origin: BroadcastOrigin,
+) -> Result<Code, CliError> {
     let BroadcastStart { cli, settings, target, kept_proxies, lock, .. } = start;
     let status = SharedTelegramStatus::default();
     let mut broadcast = Broadcast::new(cli, settings, control, &origin)?;
@@ -150,8 +118,8 @@ pub(crate) fn run(start: &BroadcastStart<'_>, control: &Control, origin: Origin)
         }
     };
     let played = match origin {
-        Origin::Process(predecessor) => succeed(predecessor, services, control, play),
-        Origin::Own | Origin::Host(_) => begin(services, play),
+        BroadcastOrigin::Process(predecessor) => succeed(predecessor, services, control, play),
+        BroadcastOrigin::Own | BroadcastOrigin::Host(_) => begin(services, play),
     };
     upgrade.end_media();
     played
@@ -202,7 +170,7 @@ fn start_schedule(
     cli: &Cli,
     settings: &Settings,
     control: &Control,
-    origin: &Origin,
+    origin: &BroadcastOrigin,
 ) -> Result<Option<Schedule>, CliError> {
     let Some(file) = settings.schedule.clone().filter(|_| !cli.once) else { return Ok(None) };
     let resolver = resolver(settings, &control.stopped())?;
@@ -217,8 +185,8 @@ fn start_schedule(
         resolver: resolver.clone(),
         length: Arc::new(move |item| resolver.probe(&item.media).ok().and_then(|found| found.duration)),
         not_before: match origin {
-            Origin::Process(predecessor) => Some(predecessor.begins_at()),
-            Origin::Own | Origin::Host(_) => None,
+            BroadcastOrigin::Process(predecessor) => Some(predecessor.begins_at()),
+            BroadcastOrigin::Own | BroadcastOrigin::Host(_) => None,
         },
     };
     Ok(Some(Schedule::start(config, control)))

@@ -22,7 +22,7 @@ use tgs_playout::{
 };
 
 use crate::{
-    assembly::Origin,
+    broadcast_origin::BroadcastOrigin,
     cli::Cli,
     playlist::{self, Bookmarks, Playlist, PlaylistView, PlaylistWatch},
     position::{ListKey, ListPlace, Position, PositionStore, SAVE_EVERY},
@@ -63,10 +63,10 @@ enum StartAt {
     /// At its saved position.
     Saved,
     /// Where another process leaves it; without a place, at its saved position.
-    Handed(Option<Position>),
+    Handed(Option<Box<Position>>),
     /// Where the host before was, which this one's file does not know; without a place, at the
     /// beginning.
-    Recorded(Option<Position>),
+    Recorded(Option<Box<Position>>),
 }
 
 /// The playlist at its position.
@@ -81,7 +81,7 @@ impl<'a> Broadcast<'a> {
         cli: &'a Cli,
         settings: &'a Settings,
         control: &Control,
-        origin: &Origin,
+        origin: &BroadcastOrigin,
     ) -> Result<Self, CliError> {
         // `--once` neither plays nor overwrites the broadcast's queue.
         let kept = (!cli.once).then(|| settings.state_dir.join("queue.json"));
@@ -89,11 +89,11 @@ impl<'a> Broadcast<'a> {
         broadcast.feed = origin.succession().map(|succession| succession.feed.clone());
         let usual = if cli.from_start { StartAt::Beginning } else { StartAt::Saved };
         let at = match origin {
-            Origin::Own => usual,
-            Origin::Process(predecessor) => StartAt::Handed(predecessor.position()),
-            Origin::Host(succession) => match succession.place() {
+            BroadcastOrigin::Own => usual,
+            BroadcastOrigin::Process(predecessor) => StartAt::Handed(predecessor.position().map(Box::new)),
+            BroadcastOrigin::Host(succession) => match succession.place() {
                 ListPlace::Saved => usual,
-                ListPlace::At(position) => StartAt::Recorded(Some(*position)),
+                ListPlace::At(position) => StartAt::Recorded(Some(position)),
                 ListPlace::Beginning => StartAt::Recorded(None),
             },
         };
@@ -138,7 +138,8 @@ impl<'a> Broadcast<'a> {
     ) -> Result<Code, CliError> {
         loop {
             let played = standing.run_gated(control, |engine| self.play_once(output.clone(), engine));
-            let left = control.has_left();
+            // A host of a hot standby leaves for another host.
+            let left = control.has_left() && self.feed.is_none();
             if left && self.upgrade.as_ref().is_some_and(Upgrade::is_to_return) {
                 log::warn!("upgrade: publishing again");
                 continue;
@@ -198,8 +199,9 @@ impl<'a> Broadcast<'a> {
         let saved = match at {
             StartAt::Beginning => None,
             StartAt::Saved | StartAt::Handed(None) => saved.flatten(),
-            StartAt::Handed(handed) => handed,
+            StartAt::Handed(Some(handed)) => Some(*handed),
             StartAt::Recorded(recorded) => {
+                let recorded = recorded.map(|position| *position);
                 if let Some(store) = &position_store {
                     recorded.clone().map_or_else(|| store.clear(), |position| store.set(position));
                 }

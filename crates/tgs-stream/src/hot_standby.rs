@@ -24,8 +24,9 @@ use tgs_telegram::Ingest;
 
 use self::prepare::Preparation;
 use crate::{
-    assembly::{self, BroadcastStart, HOSTS_HAND_OVER, Origin},
+    assembly::{self, BroadcastStart, HOSTS_HAND_OVER},
     broadcast::Broadcast,
+    broadcast_origin::BroadcastOrigin,
     hosts_view::{HostsView, METRICS},
     services::{Servers, Services},
     setup::send,
@@ -66,7 +67,7 @@ pub(crate) fn run(
 ) -> Result<Code, CliError> {
     let member = Member::start(config(ha)).map_err(|error| CliError::new(Code::Config, error))?;
     let member = Arc::new(member);
-    let host = Host { start, ha, control, signalled, hosts: HostsView::new(&member, &ha.host), member };
+    let host = ThisHost { start, ha, control, signalled, hosts: HostsView::new(&member, &ha.host), member };
     std::sync::LazyLock::force(&METRICS);
     let ended = host.run();
     // Also while a thread that hangs still holds the member.
@@ -93,7 +94,7 @@ fn config(ha: &HaSettings) -> HaConfig {
 }
 
 /// This host.
-struct Host<'a> {
+struct ThisHost<'a> {
     start: &'a BroadcastStart<'a>,
     ha: &'a HaSettings,
     /// The tool's own: stopping it ends everything.
@@ -103,7 +104,7 @@ struct Host<'a> {
     member: Arc<Member>,
 }
 
-impl Host<'_> {
+impl ThisHost<'_> {
     fn run(&self) -> Result<Code, CliError> {
         let mut last = 0;
         loop {
@@ -194,7 +195,7 @@ impl Host<'_> {
             })?;
             succession.hold(&control);
             succession.start_recording(&control);
-            let ended = assembly::run(self.start, &control, Origin::Host(succession.clone()));
+            let ended = assembly::run(self.start, &control, BroadcastOrigin::Host(succession.clone()));
             send(&control, Command::Stop);
             // Where the successor continues.
             succession.record();

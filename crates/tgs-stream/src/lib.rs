@@ -4,6 +4,7 @@ pub mod app;
 pub mod as_run;
 mod assembly;
 mod broadcast;
+mod broadcast_origin;
 mod cache_cli;
 pub mod check;
 mod check_loudness;

@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::Value;
 use tgs_core::{files, supervise::keep_running};
-use tgs_ha::{HandOverError, Member, OnAirTerm, Record};
+use tgs_ha::{HandOverError, Member, OnAirTerm, StateRecord};
 use tgs_playout::{command::Command, engine::Control};
 use tgs_telegram::Ingest;
 
@@ -128,7 +128,7 @@ impl Succession {
     }
 
     /// The record, if another host wrote it: the files of this host are older then.
-    fn foreign(&self) -> Option<&Record> {
+    fn foreign(&self) -> Option<&StateRecord> {
         self.term.record.as_ref().filter(|record| !record.host.is_empty() && record.host != self.host)
     }
 
@@ -150,8 +150,8 @@ impl Succession {
         self.hosts.clone()
     }
 
-    /// Begins to hand the air over, at a keyframe of the broadcast of `control` if the successor gets
-    /// ready for it in time, else at once.
+    /// Begins to hand the air over, at a keyframe of the broadcast of `control` if the successor
+    /// gets ready for it in time, else at once.
     pub(crate) fn start_hand_over(self: &Arc<Self>, control: &Control) -> Result<(), HandOverError> {
         self.member.successor().ok_or(HandOverError::NoStandby)?;
         if self.hand_over.swap(true, Ordering::SeqCst) {
@@ -177,8 +177,8 @@ impl Succession {
         let Some(resume) = bookmarks.resume_point(point.turn, point.offset) else { return false };
         let position = Position::from(resume);
         let announced = Instant::now();
-        let record = Record { position: serde_json::to_value(&position).ok(), ..self.parts() };
-        let Some(offer) = self.member.announce(Record { host: self.host.clone(), ..record }) else {
+        let record = StateRecord { position: serde_json::to_value(&position).ok(), ..self.parts() };
+        let Some(offer) = self.member.announce(StateRecord { host: self.host.clone(), ..record }) else {
             return false;
         };
         let stopped = control.stopped();
@@ -203,8 +203,8 @@ impl Succession {
         true
     }
 
-    /// Holds the broadcast of `control` until the permit begins, if the host before has announced that
-    /// it will hand over.
+    /// Holds the broadcast of `control` until the permit begins, if the host before has announced
+    /// that it will hand over.
     pub(crate) fn hold(self: &Arc<Self>, control: &Control) {
         let Some(offer) = self.term.offer.clone() else { return };
         control.hold();
@@ -282,17 +282,17 @@ impl Succession {
             ListPlace::At(position) => serde_json::to_value(position).ok(),
             ListPlace::Beginning => None,
         };
-        self.member.set_record(Record { position, ..self.parts() });
+        self.member.set_record(StateRecord { position, ..self.parts() });
         // The metrics.
         let _ = self.hosts.status();
     }
 
     /// The record without the position.
-    fn parts(&self) -> Record {
-        Record {
+    fn parts(&self) -> StateRecord {
+        StateRecord {
             standing: part(&self.state_dir.join(STANDING)),
             queue: part(&self.state_dir.join(QUEUE)),
-            ..Record::default()
+            ..StateRecord::default()
         }
     }
 }

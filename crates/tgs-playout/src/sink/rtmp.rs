@@ -11,7 +11,8 @@ use crate::{profile::Profile, upstream::UpstreamDialler};
 /// Time limit of one connection attempt.
 const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
 
-/// Opens one connection to `target` through the first of `proxies` that works, which sends under `permit`.
+/// Opens one connection to `target` through the first of `proxies` that works. It sends under
+/// `permit`.
 pub(crate) fn open(
     target: &RtmpUrl,
     proxies: &ProxyList,

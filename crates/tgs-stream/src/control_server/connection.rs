@@ -29,7 +29,7 @@ use super::{
     sender,
     subscribers::Subscription,
 };
-use crate::live_input::LivePreview;
+use crate::{live_input::LivePreview, upgrade::Upgrade};
 
 /// How long a client may take to accept a whole line, or a part of the broadcast.
 const WRITE_TIME_OUT: Duration = Duration::from_secs(15);
@@ -190,19 +190,13 @@ fn requests(
                 subscribed = true;
             }
             Ok((_, Answer::Monitor(result, monitor))) => {
-                reply(Ok(result))?;
-                return show(client, monitor, &answers.over());
+                return reply(Ok(result)).and_then(|()| show(client, monitor, &answers.over()));
             }
             Ok((_, Answer::Cut(result, cut))) => {
                 reply(Ok(result))?;
                 return send_cut(client, cut, &answers.over());
             }
-            Ok((_, Answer::Upgraded(result, upgrade))) => {
-                // The process ends in any case.
-                let replied = reply(Ok(result));
-                upgrade.finish();
-                replied?;
-            }
+            Ok((_, Answer::Upgraded(result, upgrade))) => end_process(reply(Ok(result)), &upgrade)?,
             Ok((_, Answer::Preview(result, preview))) => {
                 reply(Ok(result))?;
                 return show_live(client, preview, &answers.over());
@@ -210,6 +204,12 @@ fn requests(
             Err(error) => reply(Err(error))?,
         }
     }
+}
+
+/// Ends this process once the reply is sent, or cannot be.
+fn end_process(replied: io::Result<()>, upgrade: &Upgrade) -> io::Result<()> {
+    upgrade.finish();
+    replied
 }
 
 /// Sends a part of the recordings. A client that gets fewer bytes than announced knows that one of

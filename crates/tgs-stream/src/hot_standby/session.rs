@@ -32,11 +32,11 @@ pub(super) struct StandbyLook<'a> {
 
 /// Gets the session's fingerprint, whether Telegram accepts it, and the ingest, if there is a live
 /// stream.
-type Found<'a> = &'a dyn Fn(String, bool, Option<Ingest>);
+type LookResult<'a> = &'a dyn Fn(String, bool, Option<Ingest>);
 
 impl StandbyLook<'_> {
     /// Looks until it is cancelled.
-    pub(super) fn run(&self, found: Found<'_>) {
+    pub(super) fn run(&self, found: LookResult<'_>) {
         let mut settings = ReloadableSettings::new(self.settings.clone(), self.source.clone());
         let mut session = LiveSession::new(
             &settings.state_dir,
@@ -74,7 +74,7 @@ impl StandbyLook<'_> {
 
     /// Whether no other host uses the session. Says first which one this host uses: of two hosts
     /// that do so at once, each sees the other.
-    fn may_use(&self, fingerprint: &str, found: Found<'_>) -> bool {
+    fn may_use(&self, fingerprint: &str, found: LookResult<'_>) -> bool {
         let own = self.settings.ha.as_ref().map_or("", |ha| ha.host.as_str());
         let is_known = |view: &HaView| {
             view.looked && view.hosts.iter().any(|host| host.host == own && host.session == fingerprint)

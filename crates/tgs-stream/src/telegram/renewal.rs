@@ -1,5 +1,6 @@
 //! Runs `tgs-session --write-env --non-interactive`, which lets the standby session approve a new
-//! session and writes it into `.env`, or into STATE_DIR with SESSION_STRING_FILE. Neither signs in itself nor reads the result.
+//! session and writes it into `.env`, or into STATE_DIR with SESSION_STRING_FILE. Neither signs in
+//! itself nor reads the result.
 
 use std::{
     env,

@@ -76,7 +76,8 @@ fn note_version(venv: &Path) -> Result<()> {
     fs::write(&noted, asked.stdout).with_context(|| format!("write {}", noted.display()))
 }
 
-/// Installs what checks and runs compose.yml and checks the manifests for Kubernetes, apart from what tests copy.
+/// Installs what runs compose.yml and checks it and the manifests for Kubernetes, apart from what
+/// tests copy.
 pub(super) fn manifest_checks() -> Result<()> {
     const PACKAGES: [&str; 3] =
         ["kubernetes-validate==1.37.0", "check-jsonschema==0.39.0", "podman-compose==1.6.0"];
