@@ -158,6 +158,7 @@ impl Cluster {
         self.network.heal()?;
         for etcd in &mut self.etcds {
             etcd.speed_up();
+            etcd.signal(rustix::process::Signal::CONT)?;
             etcd.run()?;
         }
         for host in &mut self.hosts {

@@ -31,6 +31,8 @@ pub enum Fault {
     ClockStep,
     /// The leader of etcd is killed.
     KillLeader,
+    /// The process of etcd's leader is stopped, and continues when another one leads.
+    StopLeader,
     /// The active host and the leader of etcd are killed at once.
     KillActiveAndLeader,
     /// Two nodes of etcd are killed, and come back.
@@ -76,7 +78,7 @@ pub(super) struct Begun {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::KillActive,
         Self::StopActive,
         Self::CutActive,
@@ -87,6 +89,7 @@ impl Fault {
         Self::SlowDisk,
         Self::ClockStep,
         Self::KillLeader,
+        Self::StopLeader,
         Self::KillActiveAndLeader,
         Self::LoseQuorum,
         Self::KillStandby,
@@ -108,6 +111,7 @@ impl Fault {
             Self::SlowDisk => "slow disk of etcd's leader",
             Self::ClockStep => "clock of active host jumps",
             Self::KillLeader => "etcd's leader killed",
+            Self::StopLeader => "etcd's leader stopped",
             Self::KillActiveAndLeader => "active host and etcd's leader killed",
             Self::LoseQuorum => "two etcd killed",
             Self::KillStandby => "standby killed",
@@ -121,7 +125,13 @@ impl Fault {
     pub fn hides_position(self) -> bool {
         matches!(
             self,
-            Self::Mute | Self::Deaf | Self::CutEtcd | Self::CutBoth | Self::SlowDisk | Self::LoseQuorum
+            Self::Mute
+                | Self::Deaf
+                | Self::CutEtcd
+                | Self::CutBoth
+                | Self::SlowDisk
+                | Self::StopLeader
+                | Self::LoseQuorum
         )
     }
 
@@ -134,9 +144,11 @@ impl Fault {
             Self::CutActive | Self::Mute | Self::Deaf | Self::CutEtcd | Self::CutBoth => {
                 self.lose_packets(cluster, active, rng, ttl)?
             }
-            Self::SlowDisk | Self::KillLeader | Self::KillActiveAndLeader | Self::LoseQuorum => {
-                self.hit_etcd(cluster, (active, leader), rng, ttl)?
-            }
+            Self::SlowDisk
+            | Self::KillLeader
+            | Self::StopLeader
+            | Self::KillActiveAndLeader
+            | Self::LoseQuorum => self.hit_etcd(cluster, (active, leader), rng, ttl)?,
             _ => self.hit_host(cluster, active, rng, ttl)?,
         };
         Ok(Begun { words: words + &begun.words, ..begun })
@@ -179,6 +191,10 @@ impl Fault {
             Self::SlowDisk => {
                 cluster.etcds[leader].slow_down(rng.fork());
                 until = Until::Time(ttl * 2);
+            }
+            Self::StopLeader => {
+                cluster.etcds[leader].signal(Signal::STOP)?;
+                until = Until::Time(ttl.mul_f64(0.6 + rng.f64()));
             }
             Self::KillActiveAndLeader => {
                 cluster.etcds[leader].kill()?;
