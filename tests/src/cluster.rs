@@ -116,7 +116,7 @@ impl Cluster {
         for number in 0..ITEMS {
             let path = self.dir.path().join(format!("item-{number}.mp4"));
             numbered::make(number, ITEM_SECONDS, &path)?;
-            lines += &format!("{}\n", path.display());
+            lines.extend([path.display().to_string().as_str(), "\n"]);
         }
         fs::write(&list, lines)?;
         Ok(list)
@@ -158,6 +158,7 @@ impl Cluster {
         self.network.heal()?;
         for etcd in &mut self.etcds {
             etcd.speed_up();
+            etcd.signal(rustix::process::Signal::CONT)?;
             etcd.run()?;
         }
         for host in &mut self.hosts {

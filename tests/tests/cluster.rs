@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use tgs_e2e::{
     bin_path::tgs_stream,
     cluster::{Fault, Plan, run},
+    full_length,
 };
 
 /// The shortest that is allowed.
@@ -13,7 +14,8 @@ const TTL: Duration = Duration::from_secs(3);
 fn survives(faults: &[Fault], seed: u64, through_telegram: bool) {
     let logs = tempfile::tempdir().unwrap();
     let logs_to = logs.path().to_owned();
-    let plan = Plan { ttl: TTL, faults: faults.to_vec(), seed, through_telegram, logs: logs_to };
+    let plan =
+        Plan { ttl: TTL, faults: faults.repeat(full_length(1, 10)), seed, through_telegram, logs: logs_to };
     let found = run(tgs_stream(), &plan, |row| {
         println!("{row}");
         true
@@ -26,8 +28,8 @@ fn survives(faults: &[Fault], seed: u64, through_telegram: bool) {
 
 #[test]
 fn dead_and_stopped_hosts_are_replaced() {
-    use Fault::{HandOver, KillActiveAndLeader, StopActive};
-    survives(&[HandOver, StopActive, KillActiveAndLeader], 1, false);
+    use Fault::{HandOver, KillActiveAndLeader, StopActive, StopLeader};
+    survives(&[HandOver, StopActive, KillActiveAndLeader, StopLeader], 1, false);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use tgs_control::http_get;
 
 use super::network::{Network, Node};
@@ -107,6 +108,12 @@ impl Etcd {
             child.wait()?;
         }
         Ok(())
+    }
+
+    /// Sends the process a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        Ok(kill_process(Pid::from_child(child), signal)?)
     }
 
     /// Whether it answers and leads the others.

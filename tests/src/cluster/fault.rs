@@ -31,6 +31,8 @@ pub enum Fault {
     ClockStep,
     /// The leader of etcd is killed.
     KillLeader,
+    /// The process of etcd's leader is stopped, and continues when another one leads.
+    StopLeader,
     /// The active host and the leader of etcd are killed at once.
     KillActiveAndLeader,
     /// Two nodes of etcd are killed, and come back.
@@ -76,7 +78,7 @@ pub(super) struct Begun {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::KillActive,
         Self::StopActive,
         Self::CutActive,
@@ -87,6 +89,7 @@ impl Fault {
         Self::SlowDisk,
         Self::ClockStep,
         Self::KillLeader,
+        Self::StopLeader,
         Self::KillActiveAndLeader,
         Self::LoseQuorum,
         Self::KillStandby,
@@ -108,6 +111,7 @@ impl Fault {
             Self::SlowDisk => "slow disk of etcd's leader",
             Self::ClockStep => "clock of active host jumps",
             Self::KillLeader => "etcd's leader killed",
+            Self::StopLeader => "etcd's leader stopped",
             Self::KillActiveAndLeader => "active host and etcd's leader killed",
             Self::LoseQuorum => "two etcd killed",
             Self::KillStandby => "standby killed",
@@ -121,86 +125,120 @@ impl Fault {
     pub fn hides_position(self) -> bool {
         matches!(
             self,
-            Self::Mute | Self::Deaf | Self::CutEtcd | Self::CutBoth | Self::SlowDisk | Self::LoseQuorum
+            Self::Mute
+                | Self::Deaf
+                | Self::CutEtcd
+                | Self::CutBoth
+                | Self::SlowDisk
+                | Self::StopLeader
+                | Self::LoseQuorum
         )
     }
 
     /// Begins the fault. `ttl` is HA_TTL.
     pub(super) fn begin(self, cluster: &mut Cluster, rng: &mut Rng, ttl: Duration) -> Result<Begun> {
-        let number = cluster.active()?;
-        let active = Node::Host(number);
+        let active = cluster.active()?;
         let leader = cluster.leader().context("etcd has no leader")?;
-        let etcd = rng.usize(..Node::ETCDS);
+        let words = format!("active: {active}, etcd's leader: {leader}");
+        let begun = match self {
+            Self::CutActive | Self::Mute | Self::Deaf | Self::CutEtcd | Self::CutBoth => {
+                self.lose_packets(cluster, active, rng, ttl)?
+            }
+            Self::SlowDisk
+            | Self::KillLeader
+            | Self::StopLeader
+            | Self::KillActiveAndLeader
+            | Self::LoseQuorum => self.hit_etcd(cluster, (active, leader), rng, ttl)?,
+            _ => self.hit_host(cluster, active, rng, ttl)?,
+        };
+        Ok(Begun { words: words + &begun.words, ..begun })
+    }
+
+    /// The loss lasts until media is back, or ends about when the lease does.
+    fn lose_packets(self, cluster: &Cluster, active: usize, rng: &mut Rng, ttl: Duration) -> Result<Begun> {
+        let until =
+            if rng.u8(..3) == 0 { Until::Time(ttl.mul_f64(0.5 + rng.f64())) } else { Until::Media(ttl) };
+        let network = &cluster.network;
+        let (host, number) = (Node::Host(active), rng.usize(..Node::ETCDS));
+        let etcd = Node::Etcd(number);
         let etcds: Vec<_> = (0..Node::ETCDS).map(Node::Etcd).collect();
-        let mut words = format!("active: {number}, etcd's leader: {leader}");
-        let (mut until, mut limit) = (network_until(rng, ttl), Limit::Lease);
+        let (mut words, mut limit) = (String::new(), Limit::Lease);
         match self {
-            Self::KillActive => {
-                cluster.hosts[number].kill();
-                until = Until::Media(Duration::ZERO);
-            }
-            Self::StopActive => {
-                cluster.hosts[number].signal(Signal::STOP)?;
-                until = Until::Time(ttl.mul_f64(0.6 + rng.f64()));
-            }
-            Self::CutActive => cluster.network.part(&[active], &others(&[active]))?,
-            Self::Mute => cluster.network.lose(&[active], &etcds)?,
-            Self::Deaf => cluster.network.lose(&etcds, &[active])?,
+            Self::Mute => network.lose(&[host], &etcds)?,
+            Self::Deaf => network.lose(&etcds, &[host])?,
             Self::CutEtcd => {
-                words += &format!(", cut off: {etcd}");
-                cluster.network.part(&[Node::Etcd(etcd)], &others(&[Node::Etcd(etcd)]))?;
-                limit = Limit::Leader;
+                (words, limit) = (format!(", cut off: {number}"), Limit::Leader);
+                network.part(&[etcd], &others(&[etcd]))?;
             }
             Self::CutBoth => {
-                words += &format!(", with etcd {etcd}");
-                let rest = others(&[active, Node::Etcd(etcd), Node::Ingest]);
-                cluster.network.part(&[active, Node::Etcd(etcd)], &rest)?;
-                limit = Limit::Leader;
+                (words, limit) = (format!(", with etcd {number}"), Limit::Leader);
+                network.part(&[host, etcd], &others(&[host, etcd, Node::Ingest]))?;
             }
+            _ => network.part(&[host], &others(&[host]))?,
+        }
+        Ok(Begun { words, until, limit })
+    }
+
+    fn hit_etcd(
+        self,
+        cluster: &mut Cluster,
+        (active, leader): (usize, usize),
+        rng: &mut Rng,
+        ttl: Duration,
+    ) -> Result<Begun> {
+        let (mut until, mut limit) = (Until::Time(ttl), Limit::Leader);
+        match self {
             Self::SlowDisk => {
                 cluster.etcds[leader].slow_down(rng.fork());
-                (until, limit) = (Until::Time(ttl * 2), Limit::Leader);
+                until = Until::Time(ttl * 2);
             }
-            Self::ClockStep => {
-                let seconds = rng.i64(-40_000..40_000);
-                words += &format!(", to {seconds:+} s");
-                cluster.hosts[number].step_clock(seconds)?;
-                (until, limit) = (Until::Time(ttl), Limit::Unnoticed);
-            }
-            Self::KillLeader => {
-                cluster.etcds[leader].kill()?;
-                (until, limit) = (Until::Time(ttl), Limit::Leader);
+            Self::StopLeader => {
+                cluster.etcds[leader].signal(Signal::STOP)?;
+                until = Until::Time(ttl.mul_f64(0.6 + rng.f64()));
             }
             Self::KillActiveAndLeader => {
                 cluster.etcds[leader].kill()?;
-                cluster.hosts[number].kill();
-                (until, limit) = (Until::Media(Duration::ZERO), Limit::Leader);
+                cluster.hosts[active].kill();
+                until = Until::Media(Duration::ZERO);
             }
             Self::LoseQuorum => {
                 cluster.etcds[leader].kill()?;
                 cluster.etcds[(leader + 1) % Node::ETCDS].kill()?;
                 (until, limit) = (Until::Time(ttl.mul_f64(0.5 + rng.f64())), Limit::LeaderAgain);
             }
+            _ => cluster.etcds[leader].kill()?,
+        }
+        Ok(Begun { words: String::new(), until, limit })
+    }
+
+    fn hit_host(self, cluster: &mut Cluster, active: usize, rng: &mut Rng, ttl: Duration) -> Result<Begun> {
+        let (mut words, mut limit) = (String::new(), Limit::Lease);
+        let mut until = Until::Media(Duration::ZERO);
+        let host = &mut cluster.hosts[active];
+        match self {
+            Self::StopActive => {
+                host.signal(Signal::STOP)?;
+                until = Until::Time(ttl.mul_f64(0.6 + rng.f64()));
+            }
+            Self::ClockStep => {
+                let seconds = rng.i64(-40_000..40_000);
+                host.step_clock(seconds)?;
+                words = format!(", to {seconds:+} s");
+                (until, limit) = (Until::Time(ttl), Limit::Unnoticed);
+            }
+            Self::EndActive => host.stop()?,
+            Self::HandOver => {
+                host.hand_over()?;
+                limit = Limit::Unnoticed;
+            }
             Self::KillStandby => {
-                cluster.hosts[1 - number].kill();
+                cluster.hosts[1 - active].kill();
                 (until, limit) = (Until::Time(Duration::from_secs(1)), Limit::Unnoticed);
             }
-            Self::EndActive => {
-                cluster.hosts[number].stop()?;
-                until = Until::Media(Duration::ZERO);
-            }
-            Self::HandOver => {
-                cluster.hosts[number].hand_over()?;
-                (until, limit) = (Until::Media(Duration::ZERO), Limit::Unnoticed);
-            }
+            _ => host.kill(),
         }
         Ok(Begun { words, until, limit })
     }
-}
-
-/// A loss of packets lasts until media is back, or ends about when the lease does.
-fn network_until(rng: &mut Rng, ttl: Duration) -> Until {
-    if rng.u8(..3) == 0 { Until::Time(ttl.mul_f64(0.5 + rng.f64())) } else { Until::Media(ttl) }
 }
 
 impl Limit {

@@ -291,7 +291,7 @@ impl Publication {
         if tag.is_sequence_header() {
             self.header = Some(tag);
         } else if tag.is_frame() {
-            let keyframe = tag.is_keyframe().then(|| Keyframe { tag, frame: self.frames });
+            let keyframe = tag.is_keyframe().then_some(Keyframe { tag, frame: self.frames });
             self.frames += 1;
             if let Some(keyframe) = keyframe {
                 if self.opening.len() < OPENING {
