@@ -1,5 +1,5 @@
-//! A cluster: three etcd nodes, two hosts that broadcast the same channel, and an ingest that records
-//! who publishes. Each node has a network namespace; a switch joins them. Root only.
+//! A cluster: three etcd nodes, two hosts that broadcast the same channel, and an ingest that
+//! records who publishes. Each node has a network namespace; a switch joins them. Root only.
 
 mod etcd;
 mod fault;
@@ -128,8 +128,8 @@ impl Cluster {
         self.etcds.iter().position(Etcd::leads)
     }
 
-    /// Waits until all has been well for `time`: etcd is whole, one host publishes, and the other one
-    /// is a standby that is ready. Returns when that time began.
+    /// Waits until all has been well for `time`: etcd is whole, one host publishes, and the other
+    /// one is a standby that is ready. Returns when that time began.
     pub fn until_well(&self, time: Duration) -> Result<Duration> {
         let began = Instant::now();
         let mut since = None;

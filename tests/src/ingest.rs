@@ -1,5 +1,6 @@
-//! A recording RTMP server that misbehaves on request, on 127.0.0.1 if no other address is given. It stores every message of
-//! every connection with its arrival time, so that a test can check content, order and timing.
+//! A recording RTMP server that misbehaves on request, on 127.0.0.1 if no other address is given.
+//! It stores every message of every connection with its arrival time, so that a test can check
+//! content, order and timing.
 //!
 //! No playback. Tests with `nginx` cover a real server.
 

@@ -11,11 +11,19 @@ use tgs_e2e::{
 /// The shortest that is allowed.
 const TTL: Duration = Duration::from_secs(3);
 
+/// Other tests run beside it; the soak is judged strictly.
+const SPARE: Duration = Duration::from_secs(4);
+
 fn survives(faults: &[Fault], seed: u64, through_telegram: bool) {
     let logs = tempfile::tempdir().unwrap();
-    let logs_to = logs.path().to_owned();
-    let plan =
-        Plan { ttl: TTL, faults: faults.repeat(full_length(1, 10)), seed, through_telegram, logs: logs_to };
+    let plan = Plan {
+        ttl: TTL,
+        faults: faults.repeat(full_length(1, 10)),
+        seed,
+        through_telegram,
+        spare: SPARE,
+        logs: logs.path().to_owned(),
+    };
     let found = run(tgs_stream(), &plan, |row| {
         println!("{row}");
         true

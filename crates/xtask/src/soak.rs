@@ -74,8 +74,8 @@ pub(crate) struct Options {
     /// bot), in place of the faults
     #[arg(long, conflicts_with_all = ["chaos", "commands", "programme"])]
     everything: bool,
-    /// Let this many faults happen to two hosts over three etcd nodes, in place of one broadcast; root
-    /// only
+    /// Let this many faults happen to two hosts over three etcd nodes, in place of one broadcast;
+    /// root only
     #[arg(long, value_name = "FAULTS", num_args = 0..=1, default_missing_value = "200")]
     #[arg(conflicts_with_all = ["hours", "full_length", "chaos", "commands", "programme", "everything"])]
     cluster: Option<usize>,

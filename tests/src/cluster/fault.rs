@@ -8,6 +8,9 @@ use rustix::process::Signal;
 
 use super::{Cluster, Node, network::others};
 
+/// Time limit for a planned hand-over: it takes place some seconds ahead.
+const HANDS_OVER_WITHIN: Duration = Duration::from_secs(20);
+
 /// A kind of fault. The active host is the one that publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -52,6 +55,8 @@ pub(super) enum Until {
     Media(Duration),
     /// This time has passed.
     Time(Duration),
+    /// This host publishes.
+    Host(usize),
 }
 
 /// How long media may be missing.
@@ -229,7 +234,7 @@ impl Fault {
             Self::EndActive => host.stop()?,
             Self::HandOver => {
                 host.hand_over()?;
-                limit = Limit::Unnoticed;
+                (until, limit) = (Until::Host(1 - active), Limit::Unnoticed);
             }
             Self::KillStandby => {
                 cluster.hosts[1 - active].kill();
@@ -257,6 +262,11 @@ impl Until {
     pub(super) fn wait(self, cluster: &Cluster, limit: Duration) {
         match self {
             Self::Time(time) => thread::sleep(time),
+            // The record says whether it did.
+            Self::Host(number) => {
+                let is_there = || (cluster.publications.active() == Some(number)).then_some(());
+                let _ = cluster.until("the other host", HANDS_OVER_WITHIN, is_there);
+            }
             Self::Media(least) => {
                 thread::sleep(least.max(Duration::from_millis(700)));
                 // The record says whether it was in time.

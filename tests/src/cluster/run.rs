@@ -34,6 +34,9 @@ pub struct Plan {
     /// Through a Telegram of the test's own, with a session for each host; otherwise to an
     /// OUTPUT_URL.
     pub through_telegram: bool,
+    /// How much longer media may be missing than on a machine of its own: nothing but this depends
+    /// on what else runs.
+    pub spare: Duration,
     /// Where the logs go.
     pub logs: PathBuf,
 }
@@ -53,7 +56,7 @@ impl Plan {
         }
         faults.truncate(count);
         faults.extend(std::iter::repeat_n(Fault::HandOver, count / 10));
-        Self { ttl, faults, seed, through_telegram: false, logs: logs.to_owned() }
+        Self { ttl, faults, seed, through_telegram: false, spare: Duration::ZERO, logs: logs.to_owned() }
     }
 }
 
@@ -67,7 +70,7 @@ pub fn run(tool: &Path, plan: &Plan, mut go_on: impl FnMut(&Row) -> bool) -> Res
     let mut found = Found::default();
     for &fault in &plan.faults {
         thread::sleep(DRAWN.mul_f64(rng.f64()));
-        let row = one(&mut cluster, fault, plan.ttl, &mut rng)?;
+        let row = one(&mut cluster, fault, plan, &mut rng)?;
         let ends = !go_on(&row);
         found.rows.push(row);
         if ends {
@@ -78,10 +81,11 @@ pub fn run(tool: &Path, plan: &Plan, mut go_on: impl FnMut(&Row) -> bool) -> Res
 }
 
 /// Lets one fault happen and end, and waits for a standby.
-fn one(cluster: &mut Cluster, fault: Fault, ttl: Duration, rng: &mut Rng) -> Result<Row> {
+fn one(cluster: &mut Cluster, fault: Fault, plan: &Plan, rng: &mut Rng) -> Result<Row> {
+    let ttl = plan.ttl;
     let mark = Instant::now();
     let begun = fault.begin(cluster, rng, ttl)?;
-    let limit = begun.limit.of(ttl);
+    let limit = begun.limit.of(ttl) + plan.spare;
     begun.until.wait(cluster, limit * 2);
     cluster.repair()?;
     let mut counts_from = None;
