@@ -94,8 +94,12 @@ impl Upgrade {
         self.0.handed_over.clone()
     }
 
-    /// Keeps a copy of a descriptor for the successor.
+    /// Keeps a copy of a descriptor for the successor, if there can be one. A host of a hot standby
+    /// closes its listeners and opens them again.
     pub(crate) fn keep(&self, what: HandedDescriptor, descriptor: BorrowedFd<'_>) {
+        if self.0.refusal.is_some() {
+            return;
+        }
         match descriptor.try_clone_to_owned() {
             Ok(copy) => drop(self.lock().descriptors.insert(what, copy)),
             Err(error) => log::debug!("{what:?} will not be handed over: {error}"),
