@@ -1,5 +1,7 @@
 //! Two hosts over three etcd nodes under some faults. `cargo xtask soak --cluster` draws 200.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
 use std::{path::Path, time::Duration};
 
 use tgs_e2e::{

@@ -109,8 +109,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
 }
 
 fn figures(counts: &[usize], runs: &[Vec<Run>]) -> Vec<Figure> {
-    let one = &runs[0];
-    let many = &runs[runs.len() - 1];
+    let (one, many) = (&runs[0], &runs[runs.len() - 1]);
     let note = |of: fn(&Run) -> f64, digits: usize| {
         let parts = counts.iter().zip(runs).map(|(count, runs)| {
             let values: Vec<f64> = runs.iter().map(of).collect();
