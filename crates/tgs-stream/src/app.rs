@@ -140,7 +140,8 @@ fn listen(control: &Control, signalled: &SignalledControl, check: bool) -> std::
         _ => {
             log::info!("stopping");
             systemd::stopping();
-            by_signal(&control, Command::Stop);
+            let control = control.clone();
+            signalled.stop(move || by_signal(&control, Command::Stop));
         }
     })
 }

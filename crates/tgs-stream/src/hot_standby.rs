@@ -7,8 +7,9 @@ mod prepare;
 mod session;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use tgs_core::{
@@ -32,7 +33,7 @@ use crate::{
     setup::send,
     standing::Standing,
     status_source::StatusSource,
-    succession::Succession,
+    succession::{Succession, Urgency},
     telegram::SharedTelegramStatus,
     upgrade::Upgrade,
 };
@@ -40,21 +41,54 @@ use crate::{
 /// How often a standby looks whether the tool is stopped.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The control that signals reach: that of the broadcast that runs. Clones share it.
+/// How long a stop waits for the hand-over: less than the unit's TimeoutStopSec=10.
+const STOP_WITHIN: Duration = Duration::from_millis(7500);
+
+/// The broadcast that signals reach. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct SignalledControl(Arc<Mutex<Control>>);
+pub(crate) struct SignalledControl(Arc<Mutex<Signalled>>);
+
+#[derive(Debug, Clone)]
+struct Signalled {
+    control: Control,
+    /// The term on air, of a hot standby.
+    term: Option<Arc<Succession>>,
+}
 
 impl SignalledControl {
     pub(crate) fn new(control: &Control) -> Self {
-        Self(Arc::new(Mutex::new(control.clone())))
+        Self(Arc::new(Mutex::new(Signalled { control: control.clone(), term: None })))
     }
 
     pub(crate) fn get(&self) -> Control {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().control.clone()
     }
 
-    fn set(&self, control: &Control) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = control.clone();
+    /// Calls `stop`, after a hand-over if another host is ready for it.
+    pub(crate) fn stop(&self, stop: impl Fn() + Clone + Send + 'static) {
+        let Signalled { control, term } = self.lock().clone();
+        let Some(term) = term.filter(|term| term.is_on_air()) else { return stop() };
+        if term.is_handing_over() || term.start_hand_over(&control, Urgency::Stop).is_err() {
+            return stop();
+        }
+        let (began, then) = (Instant::now(), stop.clone());
+        let run = move || {
+            while term.is_on_air() && began.elapsed() < STOP_WITHIN {
+                thread::sleep(LOOK);
+            }
+            then();
+        };
+        if thread::Builder::new().name("ha-stop".into()).spawn(run).is_err() {
+            stop();
+        }
+    }
+
+    fn set(&self, control: &Control, term: Option<&Arc<Succession>>) {
+        *self.lock() = Signalled { control: control.clone(), term: term.cloned() };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Signalled> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,7 +156,7 @@ impl ThisHost<'_> {
         let stopped = self.control.stopped();
         // No engine runs with it.
         let control = Control::under(Permit::always(), &stopped);
-        self.signalled.set(&control);
+        self.signalled.set(&control, None);
         let status = SharedTelegramStatus::default();
         let _servers = self.idle_services(&control, &status);
         systemd::ready();
@@ -180,7 +214,6 @@ impl ThisHost<'_> {
         let mut ingest = ingest;
         loop {
             let control = Control::under(term.permit.clone(), &self.control.stopped());
-            self.signalled.set(&control);
             let succession = Succession::begin(
                 &self.member,
                 term.clone(),
@@ -190,6 +223,7 @@ impl ThisHost<'_> {
                 &self.hosts,
             );
             let succession = Arc::new(succession);
+            self.signalled.set(&control, Some(&succession));
             succession.end_with_permit(&control).map_err(|error| {
                 CliError::from(anyhow::Error::new(error).context("start the thread that watches the permit"))
             })?;
@@ -199,7 +233,7 @@ impl ThisHost<'_> {
             send(&control, Command::Stop);
             // Where the successor continues.
             succession.record();
-            if !succession.is_on_air() && !self.control.stopped().is_cancelled() {
+            if !succession.is_on_air() {
                 if let Err(error) = ended {
                     let _ = error.log();
                 }

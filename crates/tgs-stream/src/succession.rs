@@ -32,6 +32,9 @@ const EVERY: Duration = Duration::from_millis(200);
 /// How far ahead a host leaves the air: the successor needs the time to get ready.
 const AHEAD: Duration = Duration::from_secs(8);
 
+/// The same where the host is being stopped.
+const AHEAD_OF_STOP: Duration = Duration::from_secs(4);
+
 /// How long before the point the successor must be ready, and how much later it may be reached.
 const LEAD: Duration = Duration::from_millis(500);
 
@@ -80,6 +83,25 @@ impl PositionFeed {
 
     fn lock(&self) -> MutexGuard<'_, Fed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a host hands over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// It was asked to.
+    Planned,
+    /// It is being stopped, and killed if that takes long.
+    Stop,
+}
+
+impl Urgency {
+    /// How far ahead the point is at least, and how often one is chosen.
+    fn point(self) -> (Duration, u32) {
+        match self {
+            Self::Planned => (AHEAD, TRIES),
+            Self::Stop => (AHEAD_OF_STOP, 1),
+        }
     }
 }
 
@@ -152,14 +174,19 @@ impl Succession {
 
     /// Begins to hand the air over, at a keyframe of the broadcast of `control` if the successor
     /// gets ready for it in time, else at once.
-    pub(crate) fn start_hand_over(self: &Arc<Self>, control: &Control) -> Result<(), HandOverError> {
+    pub(crate) fn start_hand_over(
+        self: &Arc<Self>,
+        control: &Control,
+        urgency: Urgency,
+    ) -> Result<(), HandOverError> {
         self.member.successor().ok_or(HandOverError::NoStandby)?;
         if self.hand_over.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
         let (succession, leaving) = (self.clone(), control.clone());
+        let (ahead, tries) = urgency.point();
         let run = move || {
-            if !(0..TRIES).any(|_| succession.leave_at_point(&leaving)) {
+            if !(0..tries).any(|_| succession.leave_at_point(&leaving, ahead)) {
                 log::warn!("no standby got ready in time; this host hands over at once");
                 let _ = leaving.send(Command::Stop);
             }
@@ -170,9 +197,9 @@ impl Succession {
 
     /// Announces a point some seconds ahead, waits until the successor holds its broadcast ready
     /// there, leaves, and hands over. `false`: this host is still on air.
-    fn leave_at_point(&self, control: &Control) -> bool {
+    fn leave_at_point(&self, control: &Control, ahead: Duration) -> bool {
         let points = control.leave_points();
-        let point = points.iter().find(|point| point.after >= AHEAD && !point.live).or(points.last());
+        let point = points.iter().find(|point| point.after >= ahead && !point.live).or(points.last());
         let Some((point, bookmarks)) = point.zip(self.feed.bookmarks()) else { return false };
         let Some(resume) = bookmarks.resume_point(point.turn, point.offset) else { return false };
         let position = Position::from(resume);

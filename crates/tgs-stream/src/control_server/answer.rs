@@ -42,7 +42,7 @@ use crate::{
     schedule::{Schedule, ScheduleError},
     standing::{Standing, StandingError},
     status_source::StatusSource,
-    succession::Succession,
+    succession::{Succession, Urgency},
     upgrade::Upgrade,
 };
 
@@ -266,7 +266,7 @@ impl Answers {
         let succession = self.succession.as_ref();
         let succession = succession.ok_or_else(|| RpcError::new(ErrorCode::Refused, why))?;
         log::info!("command: handover (from {peer})");
-        let begun = succession.start_hand_over(&self.control);
+        let begun = succession.start_hand_over(&self.control, Urgency::Planned);
         begun.map_err(|why| RpcError::new(ErrorCode::Refused, why.to_string()))
     }
 
