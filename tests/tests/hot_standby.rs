@@ -98,7 +98,7 @@ fn the_standby_continues_where_a_killed_host_was() {
     assert_eq!((code, page.trim()), (200, "standby"));
     let hosts = right.status().unwrap().hosts.unwrap();
     assert_eq!((hosts.role, hosts.active.as_deref()), (HostRole::Standby, Some("left")));
-    assert_eq!(left.metric("tgs_ha_active").unwrap(), 1.0);
+    assert!(left.metric("tgs_ha_active").unwrap() > 0.0);
 
     // A command to a standby is refused, and names the host on air.
     let mut client = control(&right, pair.dirs[1].path());

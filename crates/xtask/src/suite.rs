@@ -77,8 +77,8 @@ fn lintian() -> Command {
     lintian
 }
 
-/// Built here because the tests of tgs-session would exceed their time limit with it. From the whole
-/// workspace, like the other tools: only what knows the test DC is compiled again.
+/// Built here because the tests of tgs-session would exceed their time limit with it. From the
+/// whole workspace, like the other tools: only what knows the test DC is compiled again.
 const FOR_TEST_DC: &str = "build --quiet --workspace --features tgs-session/test-dc,tgs-bot/test-dc \
                            --bin tgs-session-test-dc --bin tgs-bot-test-dc";
 
