@@ -1,4 +1,4 @@
-//! One etcd on 127.0.0.1, for tests of the hot standby that need no faults of etcd's own.
+//! One etcd, for tests of the hot standby that need no faults of etcd's own.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -23,15 +23,25 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// Starts it with an empty store.
+    /// Starts it on 127.0.0.1 with an empty store.
     pub fn start() -> Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same for clients of another address, or of all (0.0.0.0).
+    pub fn start_at(address: Ipv4Addr) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tgs-etcd-").tempdir()?;
         let [port, peer] = free_ports()?;
         let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "etcd", "--unsafe-no-fsync", "--data-dir"])
             .arg(dir.path().join("data"))
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args([
+                "--listen-client-urls",
+                &format!("http://{address}:{port}"),
+                "--advertise-client-urls",
+                &client,
+            ])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("default={peer}")])
             .stdout(Stdio::null())
@@ -47,7 +57,13 @@ impl Etcd {
         Ok(etcd)
     }
 
-    /// Its URL.
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its URL on this machine.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -32,6 +32,10 @@ use remains::Claim;
 
 /// The box's ssh address, as seen from the CI side.
 pub const ADDRESS: &str = network::SERVER;
+/// The address of the other box, from the CI side that [`Machine::reach`] joins to it.
+pub const SECOND_ADDRESS: &str = network::SECOND;
+/// The CI side, as the first and the second box see it.
+pub const CI_ADDRESSES: [&str; 2] = [network::CI, network::SECOND_CI];
 
 const BOOT: &str = include_str!("machine/boot.sh");
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -230,7 +234,20 @@ impl Machine {
     /// Moves the calling thread permanently into the box's network, with all threads and programs
     /// that it starts later: servers on 127.0.0.1 for the box, clients of the box's servers.
     pub fn join_network(&self) -> Result<()> {
-        self.network.join()
+        self.network.join(network::Side::Server)
+    }
+
+    /// Joins the CI side of this box to the box `other`, and lets root of this box's key into it. The
+    /// boxes do not reach each other.
+    pub fn reach(&self, other: &Self) -> Result<()> {
+        self.network.reach(&other.network)?;
+        let key = fs::read_to_string(self.key().with_extension("pub"))?;
+        other.write("/root/.ssh/authorized_keys", &key, 0o600)
+    }
+
+    /// Moves the calling thread permanently into the CI side's network, as [`Self::join_network`].
+    pub fn join_ci_network(&self) -> Result<()> {
+        self.network.join(network::Side::Ci)
     }
 
     /// Waits until `condition` holds, at most for `limit`; an error names `what`.

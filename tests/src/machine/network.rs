@@ -10,7 +10,11 @@ use crate::netns::{self, ip};
 /// The server's address; `CI` is the other end. All boxes use the same addresses: their networks
 /// are separate.
 pub(super) const SERVER: &str = "10.113.0.2";
-const CI: &str = "10.113.0.1";
+pub(super) const CI: &str = "10.113.0.1";
+
+/// The addresses of a second server and of the CI side, as that server sees it.
+pub(super) const SECOND: &str = "10.113.0.6";
+pub(super) const SECOND_CI: &str = "10.113.0.5";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -63,8 +67,21 @@ impl Network {
         command
     }
 
-    pub(super) fn join(&self) -> Result<()> {
-        netns::enter(&self.name_of(Side::Server))
+    pub(super) fn join(&self, side: Side) -> Result<()> {
+        netns::enter(&self.name_of(side))
+    }
+
+    /// Joins the CI side of this network to the server of `other` by a second cable.
+    pub(super) fn reach(&self, other: &Self) -> Result<()> {
+        let (ci, server) = (self.name_of(Side::Ci), other.name_of(Side::Server));
+        ip(&[
+            "link", "add", "second", "netns", &ci, "type", "veth", "peer", "name", "second", "netns", &server,
+        ])?;
+        for (side, address) in [(&ci, SECOND_CI), (&server, SECOND)] {
+            ip(&["-n", side, "address", "add", &format!("{address}/30"), "dev", "second"])?;
+            ip(&["-n", side, "link", "set", "second", "up"])?;
+        }
+        Ok(())
     }
 
     /// Sets the CI's end of the veth pair `up` or `down`.
