@@ -512,7 +512,8 @@ check() {
 upgrade() {
     local unit=$1 channel=main said
     [[ $previous && ! $env_sum && -x $ROOT/current/bin/tgs-ctl ]] || return 1
-    systemctl --quiet is-active "$unit" || return 1
+    # A broadcast that is not well is restarted: that check compares its state with the one before.
+    (exec 9>&- && exec "$ROOT/current/bin/tgs-check-active" "$unit" --stable 1 --timeout 5 >/dev/null 2>&1) || return 1
     diff --recursive --brief "$(directory "$previous")/systemd" "$ROOT/$new/systemd" >/dev/null || return 1
     [[ $unit != *@* ]] || { channel=${unit#*@} && channel=${channel%.service}; }
     said=$(exec 9>&- && exec timeout 90 "$ROOT/current/bin/tgs-ctl" --channel "$channel" upgrade 2>&1) || {

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -11,6 +12,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::stunnel::{Authority, Certificate};
+
 /// How long etcd may take to start.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -18,6 +21,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Etcd {
     child: Child,
+    scheme: &'static str,
     port: u16,
     _dir: TempDir,
 }
@@ -30,31 +34,56 @@ impl Etcd {
 
     /// The same for clients of another address, or of all (0.0.0.0).
     pub fn start_at(address: Ipv4Addr) -> Result<Self> {
+        Self::start_with("http", address, &[])
+    }
+
+    /// Starts one on 127.0.0.1 that speaks TLS only, to clients with a certificate of this authority.
+    pub fn start_with_tls(authority: &Authority, server: &Certificate) -> Result<Self> {
+        let option = |name: &str, file: &Path| format!("--{name}={}", file.display());
+        let options = [
+            option("cert-file", server.chain()),
+            option("key-file", server.key()),
+            option("trusted-ca-file", &authority.file()),
+            "--client-cert-auth".to_owned(),
+        ];
+        Self::start_with("https", Ipv4Addr::LOCALHOST, &options)
+    }
+
+    fn start_with(scheme: &'static str, address: Ipv4Addr, options: &[String]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tgs-etcd-").tempdir()?;
         let [port, peer] = free_ports()?;
-        let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
+        let peer = format!("http://127.0.0.1:{peer}");
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "etcd", "--unsafe-no-fsync", "--data-dir"])
             .arg(dir.path().join("data"))
-            .args([
-                "--listen-client-urls",
-                &format!("http://{address}:{port}"),
-                "--advertise-client-urls",
-                &client,
-            ])
+            .arg(format!("--listen-client-urls={scheme}://{address}:{port}"))
+            .arg(format!("--advertise-client-urls={scheme}://127.0.0.1:{port}"))
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("default={peer}")])
+            .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("start etcd (apt install etcd-server)")?;
-        let etcd = Self { child, port, _dir: dir };
+        let etcd = Self { child, scheme, port, _dir: dir };
         let until = Instant::now() + LIMIT;
         while TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_err() {
             ensure!(Instant::now() < until, "etcd does not answer");
             thread::sleep(Duration::from_millis(20));
         }
         Ok(etcd)
+    }
+
+    /// Runs `etcdctl` with these arguments.
+    pub fn ctl(&self, args: &[&str]) -> Result<()> {
+        let output = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .arg(format!("--endpoints={}", self.url()))
+            .args(args)
+            .output()
+            .context("run etcdctl (apt install etcd-client)")?;
+        ensure!(output.status.success(), "etcdctl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// Its port.
@@ -66,7 +95,7 @@ impl Etcd {
     /// Its URL on this machine.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// Sends it a signal.

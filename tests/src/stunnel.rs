@@ -38,6 +38,20 @@ pub enum Validity {
     Expired,
 }
 
+impl Certificate {
+    /// The file of the certificate.
+    #[must_use]
+    pub fn chain(&self) -> &Path {
+        &self.chain
+    }
+
+    /// The file of its key.
+    #[must_use]
+    pub fn key(&self) -> &Path {
+        &self.key
+    }
+}
+
 impl Authority {
     /// Creates a new certificate authority that nothing trusts.
     pub fn new() -> Result<Self> {

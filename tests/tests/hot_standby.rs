@@ -16,6 +16,7 @@ use tgs_e2e::{
     clips::noisy,
     etcd::Etcd,
     ingest::{Ingest, Record},
+    stunnel::{Authority, Validity},
 };
 
 const LIMIT: Duration = Duration::from_secs(40);
@@ -200,4 +201,56 @@ fn a_planned_hand_over_leaves_no_picture_out() {
     for broadcast in hosts {
         assert!(!broadcast.log().contains("got ready in time"), "{}", broadcast.log());
     }
+}
+
+#[test]
+fn etcd_asks_for_a_certificate_and_a_password() {
+    const PASSWORD: &str = "of-etcd-alone";
+    let authority = Authority::new().unwrap();
+    let server = authority.certificate("etcd", "IP:127.0.0.1", Validity::Now).unwrap();
+    let client = authority.certificate("client", "DNS:client", Validity::Now).unwrap();
+    let etcd = Etcd::start_with_tls(&authority, &server).unwrap();
+    let option = |name: &str, file: &Path| format!("--{name}={}", file.display());
+    let tls =
+        [option("cacert", &authority.file()), option("cert", client.chain()), option("key", client.key())];
+    for args in [
+        "user add root:of-root",
+        "user grant-role root root",
+        "role add tgs",
+        "role grant-permission tgs --prefix=true readwrite /tgs/",
+        "user add tgs:of-etcd-alone",
+        "user grant-role tgs tgs",
+        "auth enable",
+    ] {
+        let args: Vec<_> = tls.iter().map(String::as_str).chain(args.split(' ')).collect();
+        etcd.ctl(&args).unwrap();
+    }
+    let (ingest, dir) = (Ingest::start().unwrap(), tempfile::tempdir().unwrap());
+    let launch = |password: &str| {
+        Launch::to(ingest.url("key"))
+            .unwrap()
+            .keeping(dir.path())
+            .play([noisy("hot-standby", 60_000).path().unwrap()])
+            .set("HA_ENDPOINTS", etcd.url())
+            .set("HA_KEY", "/tgs/test")
+            .set("HA_HOST", "left")
+            .set("HA_CA", authority.file())
+            .set("HA_CERT", client.chain())
+            .set("HA_CERT_KEY", client.key())
+            .set("HA_USER", "tgs")
+            .set("HA_PASSWORD", password)
+            .start()
+            .unwrap()
+    };
+    let refused = launch("another");
+    let trouble = refused.until("the trouble", LIMIT, || {
+        refused.status().ok()?.hosts?.etcd.filter(|trouble| trouble.contains("authentication failed"))
+    });
+    println!("{}", trouble.unwrap_or_else(|error| panic!("{error}: {:?}", refused.status().unwrap().hosts)));
+    drop(refused);
+    let broadcast = launch(PASSWORD);
+    until_media(&ingest, 1, 1000);
+    let shown =
+        broadcast.get("/status").unwrap().1 + &broadcast.get("/metrics").unwrap().1 + &broadcast.log();
+    assert!(!shown.contains(PASSWORD), "{shown}");
 }
