@@ -105,7 +105,7 @@ fn a_terminal_sees_colour_and_progress() {
     };
     let shown = at_terminal(&[]);
     assert!(shown.contains("\x1b[32mPASS\x1b[0m env-file") && shown.contains("\r\x1b[K"), "{shown}");
-    assert!(shown.contains(" of 14, waiting for "), "{shown}");
+    assert!(shown.contains(" of 15, waiting for "), "{shown}");
     let shown = at_terminal(&[("NO_COLOR", "1")]);
     assert!(!shown.contains("\x1b[3") && shown.contains("PASS env-file"), "{shown}");
     let shown = at_terminal(&[("TERM", "dumb")]);
