@@ -80,6 +80,8 @@ mod tests {
             "-i",
             &clip.display().to_string(),
             "-an",
+            "-c:v",
+            "libx264",
             "-s",
             "640x360",
             "-g",
