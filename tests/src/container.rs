@@ -5,7 +5,7 @@
 //! needed. Images lie in `target/containers`, apart from those of the machine.
 //!
 //! Containers share the machine's network: the test's servers on 127.0.0.1 are theirs. One ends
-//! with its value, and after [`LIFE`] if the test is killed.
+//! with its value, and after five minutes if the test is killed.
 
 use std::{
     fs,

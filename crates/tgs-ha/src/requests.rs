@@ -134,19 +134,20 @@ pub(crate) async fn queue(pool: &mut EtcdPool, keys: &KeyNames) -> Result<Option
     .await
 }
 
-/// Creates `active` for the lease, unless it exists. Whether it did is seen by the next look: the
-/// answer to a request that was executed twice would mislead.
+/// Creates `active` for the lease, unless it exists, and removes an offer of the host before. Whether
+/// it did is seen by the next look: the answer to a request that was executed twice would mislead.
 pub(crate) async fn take(
     pool: &mut EtcdPool,
     keys: &KeyNames,
     host: &str,
     lease: LeaseId,
 ) -> Result<(), EtcdError> {
-    let (key, host) = (keys.active.clone(), host.to_owned());
+    let (key, handover, host) = (keys.active.clone(), keys.handover.clone(), host.to_owned());
     pool.call(move |mut client| {
         let put = TxnOp::put(key.clone(), host.clone(), Some(PutOptions::new().with_lease(lease)));
-        let txn =
-            Txn::new().when([Compare::create_revision(key.clone(), CompareOp::Equal, 0)]).and_then([put]);
+        let forget = TxnOp::delete(handover.clone(), None);
+        let free = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
+        let txn = Txn::new().when([free]).and_then([put, forget]);
         async move { client.txn(txn).await.map(drop) }
     })
     .await
@@ -202,7 +203,9 @@ pub(crate) async fn hand_over(
     let (keys, active, host, lease) = (keys.clone(), active.clone(), to.host.clone(), to.lease);
     pool.call(move |mut client| {
         let put = TxnOp::put(keys.active.clone(), host.clone(), Some(PutOptions::new().with_lease(lease)));
-        let txn = Txn::new().when(is_held(&keys, &active)).and_then([put]);
+        // The offer is taken: a successor that is started again must not follow it.
+        let forget = TxnOp::delete(keys.handover.clone(), None);
+        let txn = Txn::new().when(is_held(&keys, &active)).and_then([put, forget]);
         async move { client.txn(txn).await.map(|done| done.succeeded()) }
     })
     .await

@@ -211,6 +211,16 @@ fn broadcast(materials: Vec<Material>, orders: Vec<(u64, Order)>, seconds: u64) 
     broadcast_with_lanes(materials, orders, Vec::new(), seconds)
 }
 
+fn encoded_filler(dir: &std::path::Path) -> Filler {
+    let path = dir.join("filler.flv");
+    let mut bytes = FILE_HEADER.to_vec();
+    for tag in FILLER.tags(0) {
+        write_tag(&mut bytes, &tag).unwrap();
+    }
+    std::fs::write(&path, bytes).unwrap();
+    Filler::encoded(&path).unwrap()
+}
+
 /// The same with lanes.
 fn broadcast_with_lanes(
     materials: Vec<Material>,
@@ -219,13 +229,7 @@ fn broadcast_with_lanes(
     seconds: u64,
 ) -> World {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("filler.flv");
-    let mut bytes = FILE_HEADER.to_vec();
-    for tag in FILLER.tags(0) {
-        write_tag(&mut bytes, &tag).unwrap();
-    }
-    std::fs::write(&path, bytes).unwrap();
-    let filler = Filler::encoded(&path).unwrap();
+    let filler = encoded_filler(dir.path());
     let (cancel, shared_status) = (Cancel::new(), SharedStatus::default());
     let leaving = Leaving::default();
     let time =
