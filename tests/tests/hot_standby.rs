@@ -170,7 +170,8 @@ fn a_host_that_ends_hands_over() {
     let first = records[1].media().next().unwrap().arrived;
     println!("{:.2} s without media at a stop", (first - last).as_secs_f64());
     let resumed = resumed_at(&right);
-    assert!((was - resumed).abs() <= 3.0, "was at {was}, continues at {resumed}");
+    // It leaves at a keyframe some seconds after the signal.
+    assert!((was..was + 9.0).contains(&resumed), "was at {was}, continues at {resumed}");
     assert!((first - last) < Duration::from_secs(3), "the lease has run out instead");
 }
 

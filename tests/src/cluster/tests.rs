@@ -73,7 +73,8 @@ fn faults_do_what_they_say() {
 
     // A disk that stands still holds up what has to be written to it.
     let leader = cluster.until("a leader", 20 * SECOND, || cluster.leader()).unwrap();
-    let waited = |cluster: &Cluster| cluster.etcds[leader].metric("etcd_disk_backend_commit_duration_seconds_sum");
+    let waited =
+        |cluster: &Cluster| cluster.etcds[leader].metric("etcd_disk_backend_commit_duration_seconds_sum");
     let before = waited(&cluster).unwrap();
     cluster.etcds[leader].slow_down(fastrand::Rng::with_seed(1));
     cluster
