@@ -37,7 +37,7 @@ impl Etcd {
         Self::start_with("http", address, &[])
     }
 
-    /// Starts one on 127.0.0.1 that speaks TLS only, to clients with a certificate of this authority.
+    /// Starts one on 127.0.0.1 that speaks TLS only, to clients with a certificate of `authority`.
     pub fn start_with_tls(authority: &Authority, server: &Certificate) -> Result<Self> {
         let option = |name: &str, file: &Path| format!("--{name}={}", file.display());
         let options = [

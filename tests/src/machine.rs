@@ -237,7 +237,7 @@ impl Machine {
         self.network.join(network::Side::Server)
     }
 
-    /// Joins the CI side of this box to the box `other`, and lets root of this box's key into it. The
+    /// Joins the CI side of this box to the box `other`, which then accepts this box's key, too. The
     /// boxes do not reach each other.
     pub fn reach(&self, other: &Self) -> Result<()> {
         self.network.reach(&other.network)?;

@@ -134,8 +134,9 @@ pub(crate) async fn queue(pool: &mut EtcdPool, keys: &KeyNames) -> Result<Option
     .await
 }
 
-/// Creates `active` for the lease, unless it exists, and removes an offer of the host before. Whether
-/// it did is seen by the next look: the answer to a request that was executed twice would mislead.
+/// Creates `active` for the lease, unless it exists, and removes an offer of the host before.
+/// Whether it did is seen by the next look: the answer to a request that was executed twice would
+/// mislead.
 pub(crate) async fn take(
     pool: &mut EtcdPool,
     keys: &KeyNames,

@@ -62,10 +62,7 @@ pub(crate) fn run(seconds: Option<u64>) -> Result<bool> {
     })?;
     let state = dir.join("state");
     fs::create_dir_all(&state).with_context(|| format!("make {}", state.display()))?;
-    // Files of an earlier local Telegram do not fit this one.
-    for old in ["standby-seen", "flood-wait", "metrics.port"] {
-        let _ = fs::remove_file(state.join(old));
-    }
+    forget(&state);
     let telegram = Telegram::start(&dir, ingest.url("").trim_end_matches('/'))?;
     let mut screen = Screen::new(state.clone(), std::io::stdout().is_terminal());
     screen.say("a standby session signs in a new one: tgs-session --write-env --non-interactive");
@@ -81,8 +78,26 @@ pub(crate) fn run(seconds: Option<u64>) -> Result<bool> {
     demo.play(seconds.map(Duration::from_secs))
 }
 
+/// Removes what was kept of an earlier local Telegram: its sign-ins do not count for this one.
+fn forget(state: &Path) {
+    for dir in [state.to_owned(), state.join("cache")] {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if ["standby-seen", "flood-wait", "metrics.port"].contains(&&*name)
+                || name.starts_with("sign-ins-")
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
 /// Builds with the progress shown.
 fn build() -> Result<()> {
+    if std::env::var_os(bin_path::BUILT).is_some() {
+        return Ok(());
+    }
     let mut cargo = bin_path::cargo();
     cargo.args([
         "build",
