@@ -237,7 +237,7 @@ impl Machine {
         self.network.join(network::Side::Server)
     }
 
-    /// Joins the CI side of this box to the box `other`, which then accepts this box's key, too. The
+    /// Joins the CI side of this box to the box `other`, which then accepts this box's key. The
     /// boxes do not reach each other.
     pub fn reach(&self, other: &Self) -> Result<()> {
         self.network.reach(&other.network)?;

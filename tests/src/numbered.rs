@@ -12,7 +12,7 @@ use crate::clips::ffmpeg;
 /// Makes a film of so many seconds in `dir`, 30 pictures a second.
 pub fn film(dir: &Path, seconds: u32) -> Result<PathBuf> {
     let path = dir.join("numbered.mp4");
-    let bars = "format=gray,geq=lum='16+219*mod(floor(N/pow(2,X)),2)',scale=320:180:flags=neighbor";
+    let bars = "format=gray,geq=lum='16+219*mod(floor(N/pow(2,X)),2)',scale=320:180:flags=neighbor,setsar=1";
     let args = format!(
         "-f lavfi -i color=black:s=16x2:r=30:d={seconds} -f lavfi -i sine=r=48000:d={seconds} -vf {bars} \
          -pix_fmt yuv420p -c:v libx264 -preset ultrafast -g 30 -c:a aac"

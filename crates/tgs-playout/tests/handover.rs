@@ -62,7 +62,7 @@ fn make_clips(dir: &Path) {
     let bits = |first: usize| {
         format!(
             "-f lavfi -i color=black:s=16x2:r=30,format=gray,\
-             geq=lum='16+219*mod(floor((N+{first})/pow(2,X)),2)',scale=320:180:flags=neighbor \
+             geq=lum='16+219*mod(floor((N+{first})/pow(2,X)),2)',scale=320:180:flags=neighbor,setsar=1 \
              -f lavfi -i sine=r=48000 -t {} -pix_fmt yuv420p -c:v libx264 -preset ultrafast -g 30 -c:a aac",
             CLIP / 30
         )
@@ -164,9 +164,11 @@ fn assert_continues((one, two): (Vec<usize>, Vec<usize>)) {
     assert!(breaks.is_empty(), "{breaks:?}; one {:?}, two {:?}", one.last(), two.first());
     assert!(
         !one.is_empty() && two.last() == Some(&(2 * CLIP - 1)),
-        "{} and {} pictures",
-        one.len(),
-        two.len()
+        "{:?} to {:?}, then {:?} to {:?}",
+        one.first(),
+        one.last(),
+        two.first(),
+        two.last()
     );
 }
 
