@@ -37,6 +37,7 @@ fn until_media(ingest: &Ingest, count: usize, media: usize) {
 /// Prints the times without media between them.
 fn assert_seamless(records: &[Record], dir: &Path) {
     let seen = pictures(records, dir).unwrap();
+    assert!(seen.last().is_some_and(|last| *last > 0), "no number was read");
     assert!(breaks(&seen).is_empty(), "{:?} of {} pictures", breaks(&seen), seen.len());
     println!("without media: {:?}", gaps(records).unwrap());
 }
