@@ -128,6 +128,22 @@ struct Scene {
 impl Scene {
     /// Writes settings for these sessions, and has the unit go on with them.
     fn settings(&self, session: &SessionInfo, standby: &SessionInfo) {
+        self.settings_with(session, standby, &[]);
+    }
+
+    /// The same for the only host of a hot standby.
+    fn settings_of_a_host(&self, session: &SessionInfo, standby: &SessionInfo) {
+        let etcd = self.etcd.url();
+        let more = [
+            ("HA_ENDPOINTS", etcd.as_str()),
+            ("HA_KEY", "/tgs/alerts"),
+            ("HA_TTL", "3s"),
+            ("HA_WITHOUT_ETCD", "stay"),
+        ];
+        self.settings_with(session, standby, &more);
+    }
+
+    fn settings_with(&self, session: &SessionInfo, standby: &SessionInfo, more: &[(&str, &str)]) {
         let settings = [
             ("API_ID", self.dc.api_id().to_string()),
             ("API_HASH", self.dc.api_hash()),
@@ -144,13 +160,9 @@ impl Scene {
             ("ALSO_OUTPUT_URLS", "dead=rtmp://127.0.0.1:9/live/key".to_owned()),
             // No disk is mounted there.
             ("RECORD_DIR", "/mnt/missing/records".to_owned()),
-            // The only host.
-            ("HA_ENDPOINTS", self.etcd.url()),
-            ("HA_KEY", "/tgs/alerts".to_owned()),
-            ("HA_TTL", "3s".to_owned()),
-            ("HA_WITHOUT_ETCD", "stay".to_owned()),
         ];
-        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let settings = settings.iter().map(|(name, value)| (*name, value.as_str()));
+        let settings: Vec<_> = settings.chain(more.iter().copied()).collect();
         self.machine.settings(ENV_FILE, &settings).unwrap();
     }
 
@@ -311,7 +323,7 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
     let (first, standby, second, dead) = (session(), session(), session(), session());
     scene.dc.revoke(dead.key_id);
     scene.list("film.mp4\n");
-    scene.settings(&first, &standby);
+    scene.settings_of_a_host(&first, &standby);
     scene.machine.sh(&format!("systemctl start {UNIT}")).unwrap();
 
     scene.plays_well();
