@@ -22,6 +22,7 @@ use tempfile::TempDir;
 
 use crate::{
     bin_path::{target_dir, workspace},
+    machine::text_of,
     tools,
 };
 
@@ -263,15 +264,4 @@ impl Drop for Container<'_> {
     fn drop(&mut self) {
         let _ = self.podman(&["rm", "--force", "--time", "0"]);
     }
-}
-
-fn text_of(what: &str, output: &Output) -> Result<String> {
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(
-        output.status.success(),
-        "{} of: {what}\n{}{text}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(text.trim_end_matches('\n').to_owned())
 }

@@ -373,7 +373,8 @@ fn make_key(path: &Path) -> Result<()> {
     text_of("ssh-keygen", &output).map(drop)
 }
 
-fn text_of(what: &str, output: &Output) -> Result<String> {
+/// What a program has printed, without line breaks at its end; an error if it failed.
+pub(crate) fn text_of(what: &str, output: &Output) -> Result<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(
         output.status.success(),
