@@ -87,7 +87,7 @@ pub(crate) enum UpgradeError {
 
 /// The result of an upgrade.
 #[derive(Debug)]
-pub(crate) struct Takeover {
+pub(crate) struct CompletedUpgrade {
     /// The successor.
     pub(crate) pid: u32,
     pub(crate) version: String,
@@ -99,7 +99,7 @@ pub(crate) struct Takeover {
 impl Upgrade {
     /// Hands the broadcast over; it goes on if that fails. After success [`Upgrade::finish`] ends
     /// this process.
-    pub(crate) fn run(&self) -> Result<Takeover, UpgradeError> {
+    pub(crate) fn run(&self) -> Result<CompletedUpgrade, UpgradeError> {
         if let Some(why) = self.0.refusal {
             return Err(UpgradeError::Impossible(why));
         }
@@ -133,7 +133,7 @@ impl Upgrade {
 }
 
 /// Tries until the broadcast is handed over, or the time is up.
-fn upgrade(upgrade: &Upgrade) -> Result<Takeover, UpgradeError> {
+fn upgrade(upgrade: &Upgrade) -> Result<CompletedUpgrade, UpgradeError> {
     let deadline = Instant::now() + READY_WITHIN;
     let mut lead = LEAD;
     loop {
@@ -153,7 +153,7 @@ fn upgrade(upgrade: &Upgrade) -> Result<Takeover, UpgradeError> {
                     process.release();
                     // Its end tells the successor that this process has ended.
                     std::mem::forget(channel);
-                    Ok(Takeover { pid, version, gap })
+                    Ok(CompletedUpgrade { pid, version, gap })
                 }
                 Err(error) => Err(error),
             };
