@@ -22,6 +22,7 @@ use crate::{
     broadcast::Broadcast,
     broadcast_origin::BroadcastOrigin,
     cli::Cli,
+    hosts_view::HostsView,
     kept_proxies::ProxySaver,
     preflight::PublishTarget,
     schedule::{Schedule, ScheduleConfig},
@@ -49,6 +50,23 @@ impl BroadcastStart<'_> {
     /// Whether the broadcast goes into Telegram.
     pub(crate) fn is_for_telegram(&self) -> bool {
         matches!(self.target, PublishTarget::Telegram)
+    }
+
+    /// What the pages and the control socket show of the broadcast of `control`.
+    pub(crate) fn shown(
+        &self,
+        control: &Control,
+        standing: &Standing,
+        status: &SharedTelegramStatus,
+        hosts: Option<HostsView>,
+    ) -> StatusSource {
+        StatusSource {
+            control: control.clone(),
+            telegram: self.is_for_telegram().then(|| status.clone()),
+            standing: standing.clone(),
+            warnings: self.settings.warnings.clone(),
+            hosts,
+        }
     }
 
     /// Why this broadcast cannot be handed over to another process, if it cannot.
@@ -94,13 +112,7 @@ pub(crate) fn run(
         kept_proxies,
         standing: &standing,
         control,
-        shown: StatusSource {
-            control: control.clone(),
-            telegram: start.is_for_telegram().then(|| status.clone()),
-            standing: standing.clone(),
-            warnings: settings.warnings.clone(),
-            hosts: succession.as_ref().map(|succession| succession.hosts()),
-        },
+        shown: start.shown(control, &standing, &status, succession.as_ref().map(|term| term.hosts())),
         schedule: start_schedule(cli, settings, control, &origin)?,
         queue: broadcast.queue(),
         view: broadcast.view(),

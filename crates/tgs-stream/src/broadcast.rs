@@ -57,18 +57,6 @@ pub(crate) struct Broadcast<'a> {
     feed: Option<PositionFeed>,
 }
 
-/// Where the list starts.
-enum StartAt {
-    Beginning,
-    /// At its saved position.
-    Saved,
-    /// Where another process leaves it; without a place, at its saved position.
-    Handed(Option<Box<Position>>),
-    /// Where the host before was, which this one's file does not know; without a place, at the
-    /// beginning.
-    Recorded(Option<Box<Position>>),
-}
-
 /// The playlist at its position.
 struct OpenedPlaylist {
     playlist: Playlist,
@@ -87,17 +75,18 @@ impl<'a> Broadcast<'a> {
         let kept = (!cli.once).then(|| settings.state_dir.join("queue.json"));
         let mut broadcast = Self::with_queue(cli, settings, control, kept);
         broadcast.feed = origin.succession().map(|succession| succession.feed.clone());
-        let usual = if cli.from_start { StartAt::Beginning } else { StartAt::Saved };
-        let at = match origin {
-            BroadcastOrigin::Own => usual,
-            BroadcastOrigin::Process(predecessor) => StartAt::Handed(predecessor.position().map(Box::new)),
-            BroadcastOrigin::Host(succession) => match succession.place() {
-                ListPlace::Saved => usual,
-                ListPlace::At(position) => StartAt::Recorded(Some(position)),
-                ListPlace::Beginning => StartAt::Recorded(None),
-            },
+        let place = match origin {
+            BroadcastOrigin::Own => ListPlace::Saved,
+            BroadcastOrigin::Process(predecessor) => predecessor.place(),
+            BroadcastOrigin::Host(succession) => succession.place(),
         };
-        broadcast.next = Some(broadcast.open(at, &control.stopped())?);
+        let is_saved = matches!(place, ListPlace::Saved);
+        // This host's own file does not know what the host before did.
+        let keep = !is_saved && origin.succession().is_some();
+        // A process that takes another's place has the arguments of that one's start.
+        let is_start = !matches!(origin, BroadcastOrigin::Process(_));
+        let place = if cli.from_start && is_saved && is_start { ListPlace::Beginning } else { place };
+        broadcast.next = Some(broadcast.open(place, keep, &control.stopped())?);
         Ok(broadcast)
     }
 
@@ -152,7 +141,7 @@ impl<'a> Broadcast<'a> {
     fn play_once(&mut self, output: Output, control: &Control) -> Result<Code, CliError> {
         let OpenedPlaylist { mut playlist, position_store } = match self.next.take() {
             Some(opened) => opened,
-            None => self.open(StartAt::Saved, &control.stopped())?,
+            None => self.open(ListPlace::Saved, false, &control.stopped())?,
         };
         // An early opened one, too: a page that hangs must not outlive this engine.
         playlist.end_with(control.stopped());
@@ -187,8 +176,9 @@ impl<'a> Broadcast<'a> {
         Ok(Code::Ok)
     }
 
-    /// Opens the list. `cancel` ends ffprobe and yt-dlp.
-    fn open(&self, at: StartAt, cancel: &Cancel) -> Result<OpenedPlaylist, CliError> {
+    /// Opens the list at `place`, and saves that if it is to be kept. `cancel` ends ffprobe and
+    /// yt-dlp.
+    fn open(&self, place: ListPlace, keep: bool, cancel: &Cancel) -> Result<OpenedPlaylist, CliError> {
         let (cli, settings) = (self.cli, self.settings);
         let file = cli.playlist_file(settings);
         let names = source_names(&cli.sources, file.as_deref());
@@ -196,18 +186,14 @@ impl<'a> Broadcast<'a> {
         // `--once` neither resumes nor overwrites the broadcast's position.
         let (position_store, saved) =
             (!cli.once).then(|| PositionStore::start(&settings.state_dir, list, SAVE_EVERY)).unzip();
-        let saved = match at {
-            StartAt::Beginning => None,
-            StartAt::Saved | StartAt::Handed(None) => saved.flatten(),
-            StartAt::Handed(Some(handed)) => Some(*handed),
-            StartAt::Recorded(recorded) => {
-                let recorded = recorded.map(|position| *position);
-                if let Some(store) = &position_store {
-                    recorded.clone().map_or_else(|| store.clear(), |position| store.set(position));
-                }
-                recorded
-            }
+        let saved = match place {
+            ListPlace::Saved => saved.flatten(),
+            ListPlace::At(position) => Some(*position),
+            ListPlace::Beginning => None,
         };
+        if let Some(store) = position_store.as_ref().filter(|_| keep) {
+            saved.clone().map_or_else(|| store.clear(), |position| store.set(position));
+        }
         if let Some(saved) = &saved {
             let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));
             let (item, offset_ms) = on_air.unwrap_or((&saved.bookmark.key.item, saved.offset_ms));

@@ -18,7 +18,7 @@ use super::{
     channel::{ChannelError, HandoverChannel},
     messages::{HandedDescriptor, HandedState, PROTOCOL, PredecessorSays, SuccessorSays},
 };
-use crate::position::Position;
+use crate::position::ListPlace;
 
 /// Longer than the process on air takes for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -86,9 +86,9 @@ impl Predecessor {
         self.state.on_air
     }
 
-    /// Where the list continues; `None`: where `position.json` says.
-    pub(crate) fn position(&self) -> Option<Position> {
-        self.state.position.clone()
+    /// Where the list continues.
+    pub(crate) fn place(&self) -> ListPlace {
+        self.state.position.clone().map_or(ListPlace::Saved, |position| ListPlace::At(Box::new(position)))
     }
 
     /// When this process is expected to begin.
