@@ -85,7 +85,7 @@ impl EtcdPool {
                 Some(Ok((index, client, answer))) => match answer {
                     Err(error) if !is_lease_gone(&error) => {
                         let endpoint = self.endpoints[index].clone();
-                        last = Some(EtcdError::Failed { endpoint, why: error.to_string() });
+                        last = Some(EtcdError::Failed { endpoint, why: cause(&error) });
                         hedge_at = Instant::now();
                     }
                     answer => {
@@ -126,6 +126,14 @@ impl EtcdPool {
 
 /// An endpoint's number, its connection, and its answer.
 type Called<T> = (usize, Option<Client>, Result<T, Error>);
+
+/// Why a call failed, in one sentence: gRPC's own display has all layers in Rust's syntax.
+fn cause(error: &Error) -> String {
+    let Error::GRpcStatus(status) = error else { return error.to_string() };
+    let first = std::error::Error::source(status);
+    let deepest = std::iter::successors(first, |cause| cause.source()).last();
+    deepest.map_or_else(|| status.message().to_owned(), ToString::to_string)
+}
 
 fn is_lease_gone(error: &Error) -> bool {
     match error {
