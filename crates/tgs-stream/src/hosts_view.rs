@@ -1,13 +1,18 @@
 //! What the broadcast shows of the hot standby, and its metrics.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use prometheus::{Gauge, IntCounter, IntGauge, register_gauge, register_int_counter, register_int_gauge};
+use prometheus::{
+    Gauge, IntCounter, IntGauge,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
 use tgs_control::{HostRole, HostsStatus, PresentHost};
-use tgs_ha::Member;
+use tgs_ha::{HaView, HostInfo, Member};
 
-/// The metrics of a host of a hot standby, in the default registry.
-pub(crate) struct HaMetrics {
+/// The metrics of a host of a hot standby, read at each scrape.
+struct HaMetrics {
+    hosts: HostsView,
     active: IntGauge,
     lease: Gauge,
     takeovers: IntCounter,
@@ -15,32 +20,51 @@ pub(crate) struct HaMetrics {
     etcd: IntGauge,
 }
 
-/// The one set of them; only a host of a hot standby has it.
-pub(crate) static METRICS: LazyLock<HaMetrics> =
-    LazyLock::new(|| HaMetrics::register().expect("metric names are constants and registered once"));
-
 impl HaMetrics {
-    fn register() -> prometheus::Result<Self> {
+    fn of(hosts: HostsView) -> prometheus::Result<Self> {
         Ok(Self {
-            active: register_int_gauge!(
-                "tgs_ha_active",
-                "1 while this host publishes, 0 while it is a standby."
-            )?,
-            lease: register_gauge!(
+            hosts,
+            active: IntGauge::new("tgs_ha_active", "1 while this host publishes, 0 while it is a standby.")?,
+            lease: Gauge::new(
                 "tgs_ha_lease_seconds",
-                "Time until the lease of this host may have run out at etcd; 0 without a lease."
+                "Time until the lease of this host may have run out at etcd; 0 without a lease.",
             )?,
-            takeovers: register_int_counter!(
+            takeovers: IntCounter::new(
                 "tgs_ha_takeovers_total",
-                "How often this host has taken the air since its start."
+                "How often this host has taken the air since its start.",
             )?,
-            standbys: register_int_gauge!(
+            standbys: IntGauge::new(
                 "tgs_ha_standbys",
-                "Other hosts that are present and ready to take over, as this host knows."
+                "Other hosts that are present and ready to take over, as this host knows.",
             )?,
-            etcd: register_int_gauge!("tgs_ha_etcd_up", "1 while etcd answers this host, else 0.")?,
+            etcd: IntGauge::new("tgs_ha_etcd_up", "1 while etcd answers this host, else 0.")?,
         })
     }
+
+    fn all(&self) -> [&dyn Collector; 5] {
+        [&self.active, &self.lease, &self.takeovers, &self.standbys, &self.etcd]
+    }
+}
+
+impl Collector for HaMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        self.all().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let view = self.hosts.member.view();
+        self.active.set(view.active.into());
+        self.lease.set(lease_seconds(&view).unwrap_or_default());
+        self.takeovers.inc_by(view.takeovers.saturating_sub(self.takeovers.get()));
+        let others = view.hosts.iter().filter(|other| other.ready && other.host != self.hosts.host);
+        self.standbys.set(others.count() as i64);
+        self.etcd.set((view.looked && view.etcd_failure.is_none()).into());
+        self.all().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
+fn lease_seconds(view: &HaView) -> Option<f64> {
+    view.lease_left.map(|left| left.as_secs_f64())
 }
 
 /// The hosts as one of them sees them. Clones share it.
@@ -55,22 +79,21 @@ impl HostsView {
         Self { member: member.clone(), host: host.to_owned() }
     }
 
-    /// What `status` shows. Keeps the metrics up to date.
+    /// Registers the metrics of this host.
+    pub(crate) fn register_metrics(&self) -> prometheus::Result<()> {
+        prometheus::register(Box::new(HaMetrics::of(self.clone())?))
+    }
+
+    /// What `status` shows.
     pub(crate) fn status(&self) -> HostsStatus {
         let view = self.member.view();
-        let present = |info: &tgs_ha::HostInfo| PresentHost {
+        let present = |info: &HostInfo| PresentHost {
             host: info.host.clone(),
             priority: info.priority,
             ready: info.ready,
             version: info.version.clone(),
         };
-        let lease_seconds = view.lease_left.map(|left| left.as_secs_f64());
-        METRICS.takeovers.inc_by(view.takeovers.saturating_sub(METRICS.takeovers.get()));
-        METRICS.active.set(view.active.into());
-        METRICS.lease.set(lease_seconds.unwrap_or_default());
-        let others = view.hosts.iter().filter(|other| other.ready && other.host != self.host);
-        METRICS.standbys.set(others.count() as i64);
-        METRICS.etcd.set((view.looked && view.etcd_failure.is_none()).into());
+        let lease_seconds = lease_seconds(&view);
         HostsStatus {
             host: self.host.clone(),
             role: if view.active { HostRole::Active } else { HostRole::Standby },

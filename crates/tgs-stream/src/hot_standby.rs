@@ -28,7 +28,7 @@ use crate::{
     assembly::{self, BroadcastStart, HOSTS_HAND_OVER},
     broadcast::Broadcast,
     broadcast_origin::BroadcastOrigin,
-    hosts_view::{HostsView, METRICS},
+    hosts_view::HostsView,
     services::{Servers, Services},
     setup::send,
     standing::Standing,
@@ -101,7 +101,9 @@ pub(crate) fn run(
     let member = Member::start(config(ha)).map_err(|error| CliError::new(Code::Config, error))?;
     let member = Arc::new(member);
     let host = ThisHost { start, ha, control, signalled, hosts: HostsView::new(&member, &ha.host), member };
-    std::sync::LazyLock::force(&METRICS);
+    if let Err(error) = host.hosts.register_metrics() {
+        log::warn!("no metrics of the hot standby: {error}");
+    }
     let ended = host.run();
     // Also while a thread that hangs still holds the member.
     host.member.leave();
@@ -161,8 +163,6 @@ impl ThisHost<'_> {
         systemd::ready();
         let preparation = Preparation::start(start, &self.member, &control, status);
         let taken = loop {
-            // The metrics.
-            let _ = self.hosts.status();
             if stopped.is_cancelled() {
                 break None;
             }
