@@ -41,7 +41,7 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(100);
 
 /// How long a stop waits for the hand-over: less than the unit's TimeoutStopSec=10.
-const STOP_WITHIN: Duration = Duration::from_millis(7500);
+const STOP_WITHIN: Duration = Duration::from_millis(8500);
 
 /// The broadcast that signals reach. Clones share it.
 #[derive(Debug, Clone)]

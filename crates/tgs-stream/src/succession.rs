@@ -33,7 +33,7 @@ const EVERY: Duration = Duration::from_millis(200);
 const AHEAD: Duration = Duration::from_secs(8);
 
 /// The same where the host is being stopped.
-const AHEAD_OF_STOP: Duration = Duration::from_secs(4);
+const AHEAD_OF_STOP: Duration = Duration::from_secs(5);
 
 /// How long before the point the successor must be ready, and how much later it may be reached.
 const LEAD: Duration = Duration::from_millis(500);
