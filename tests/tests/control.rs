@@ -229,6 +229,10 @@ fn events_the_as_run_log_and_a_monitor_show_what_is_on_air() {
     while events.len() < 2 {
         let (method, event) = watcher.notification().unwrap();
         assert_eq!(method, "event");
+        // The status may show an item before its event is sent.
+        if events.is_empty() && event["event"] == "item_began" && event["item"]["title"] == "a" {
+            continue;
+        }
         events.push(event);
     }
     assert_eq!((&events[0]["event"], &events[0]["item"]["title"]), (&json!("item_ended"), &json!("a")));
