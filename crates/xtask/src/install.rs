@@ -29,9 +29,10 @@ const fn need(proof: Proof, package: &'static str) -> Need {
 }
 
 /// What a broadcast to a local server needs: demo and bench.
-const BROADCAST: [Need; 5] = [
-    // tgs-stream does not build without it.
+const BROADCAST: [Need; 6] = [
+    // tgs-stream does not build without them.
     need(Proof::Program("protoc"), "protobuf-compiler"),
+    need(Proof::File("/usr/include/google/protobuf/descriptor.proto"), "libprotobuf-dev"),
     need(Proof::Program("ffmpeg"), "ffmpeg"),
     need(Proof::Program("ffprobe"), "ffmpeg"),
     need(Proof::Program("nginx"), "nginx"),
@@ -201,8 +202,8 @@ mod tests {
         let none = missing(&BROADCAST, |_| true);
         assert!(none.is_empty());
         let all = missing(&BROADCAST, |_| false);
-        assert_eq!(all, ["protobuf-compiler", "ffmpeg", "nginx", "libnginx-mod-rtmp"]);
-        let module = missing(&BROADCAST, |proof| !matches!(proof, Proof::File(_)));
-        assert_eq!(module, ["libnginx-mod-rtmp"]);
+        assert_eq!(all, ["protobuf-compiler", "libprotobuf-dev", "ffmpeg", "nginx", "libnginx-mod-rtmp"]);
+        let files = missing(&BROADCAST, |proof| !matches!(proof, Proof::File(_)));
+        assert_eq!(files, ["libprotobuf-dev", "libnginx-mod-rtmp"]);
     }
 }
