@@ -194,6 +194,10 @@ impl<'a> Broadcast<'a> {
         if let Some(store) = position_store.as_ref().filter(|_| keep) {
             saved.clone().map_or_else(|| store.clear(), |position| store.set(position));
         }
+        // A host that takes over before the first item is on air begins there, too.
+        if let Some(feed) = &self.feed {
+            saved.clone().map_or_else(|| feed.clear(), |position| feed.set(position));
+        }
         if let Some(saved) = &saved {
             let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));
             let (item, offset_ms) = on_air.unwrap_or((&saved.bookmark.key.item, saved.offset_ms));

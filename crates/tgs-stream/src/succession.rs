@@ -57,7 +57,7 @@ pub(crate) struct PositionFeed(Arc<Mutex<Fed>>);
 
 #[derive(Debug, Default)]
 struct Fed {
-    /// `Saved`: nothing has been published in this term; the record's position holds.
+    /// `Saved`: the list is not open yet; the record's position holds.
     place: ListPlace,
     /// Of the engine that runs.
     bookmarks: Option<Bookmarks>,
