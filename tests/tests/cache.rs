@@ -6,16 +6,19 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tgs_core::process::find;
 use tgs_e2e::{
     bin_path,
     broadcast::{Broadcast, Launch, wrapped_ffmpeg},
-    clips::{PLAIN, VIDEO, Video, clip},
+    clips::{PLAIN, VIDEO, Video, clip, noisy},
     flvcheck::Report,
     ingest::Ingest,
     kept,
@@ -38,15 +41,15 @@ fn list() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The list twice, once, into `ingest`, with the cache in `dir` and the state in `state`.
+/// Into `ingest`, with the cache in `dir` and the state in `state`; no source yet.
+fn into_cache(ingest: &Ingest, dir: &Path, state: &Path) -> Launch {
+    let launch = Launch::to(ingest.url("key")).unwrap().keeping(state).arg("--once");
+    launch.set("CACHE_DIR", dir.join("cache")).set("CACHE_MAX_GB", "1")
+}
+
+/// The same with the list twice.
 fn launch(ingest: &Ingest, dir: &Path, state: &Path) -> Launch {
-    Launch::to(ingest.url("key"))
-        .unwrap()
-        .keeping(state)
-        .set("CACHE_DIR", dir.join("cache"))
-        .set("CACHE_MAX_GB", "1")
-        .arg("--once")
-        .play([list(), list()].concat())
+    into_cache(ingest, dir, state).play([list(), list()].concat())
 }
 
 fn entries(dir: &Path) -> (usize, usize) {
@@ -116,6 +119,86 @@ fn two_broadcasts_that_encode_the_same_at_once_make_one_entry() {
     assert_eq!(entries(dir.path()), (3, 0));
 }
 
+/// An interrupted rsync leaves its hidden file, the begun copy under `.partial/`, or a begun entry
+/// under its own name.
+#[test]
+fn what_an_interrupted_rsync_has_copied_is_used_or_encoded_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("other");
+    // rsync writes 256 KiB at once: the second film is twice as large.
+    let films = [list().remove(0), noisy("kept-noisy", 7000).path().unwrap()];
+    let play = |dir: &Path| {
+        let ingest = Ingest::start().unwrap();
+        let launch = into_cache(&ingest, dir, &dir.join("state")).play(films.clone());
+        let broadcast = launch.finish(60 * SECOND).unwrap();
+        arrived(&ingest, &broadcast);
+        broadcast.log()
+    };
+    play(&other);
+    let ways = [
+        (None, Signal::KILL),
+        (Some("--partial-dir=.partial"), Signal::TERM),
+        (Some("--inplace"), Signal::KILL),
+    ];
+    thread::scope(|threads| {
+        for (option, signal) in ways {
+            let here = dir.path().join(option.unwrap_or("plain"));
+            let (other, play) = (&other, &play);
+            threads.spawn(move || {
+                fs::create_dir(&here).unwrap();
+                interrupted_copy(other, &here, option, signal);
+                let begun = begun(other, &here);
+                assert_eq!(begun.len(), 1, "{option:?}: no entry was half copied");
+                let log = play(&here);
+                assert!(!log.contains("ERROR") && !log.contains("cannot"), "{log}");
+                let kept = tgs_playout::cache::list(&here.join("cache"));
+                assert_eq!(kept.len(), 2, "{option:?}: {begun:?}\n{log}");
+                assert_eq!(entries(&here), (2, 0));
+            });
+        }
+    });
+}
+
+/// Copies the cache of another host with rsync, which is ended by `signal` within an entry.
+fn interrupted_copy(from: &Path, to: &Path, option: Option<&str>, signal: Signal) {
+    let mut rsync = Command::new(find("setpriv").unwrap())
+        .args(["--pdeathsig", "KILL", "rsync", "-a", "--bwlimit=500"])
+        .args(option)
+        .args([&from.join("cache"), to])
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    while begun(from, to).is_empty() {
+        assert!(rsync.try_wait().unwrap().is_none(), "rsync {option:?} has ended");
+        thread::sleep(Duration::from_millis(10));
+    }
+    // It is three processes.
+    kill_process_group(Pid::from_child(&rsync), signal).unwrap();
+    rsync.wait().unwrap();
+}
+
+/// The begun copies in `to`: files with the name of an entry in `from`, or of rsync's making, that
+/// are shorter.
+fn begun(from: &Path, to: &Path) -> Vec<PathBuf> {
+    let files = |dir: PathBuf| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+            .filter(|(_, meta)| meta.is_file())
+    };
+    let whole: Vec<_> = files(from.join("cache/items")).collect();
+    let shorter = |(path, meta): &(PathBuf, fs::Metadata)| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        whole.iter().any(|(entry, all)| {
+            name.contains(&*entry.file_name().unwrap().to_string_lossy())
+                && (1..all.len()).contains(&meta.len())
+        })
+    };
+    let items = to.join("cache/items");
+    let all = files(items.clone()).chain(files(items.join(".partial")));
+    all.filter(shorter).map(|(path, _)| path).collect()
+}
+
 #[test]
 fn a_writer_killed_at_any_moment_leaves_whole_entries_or_none() {
     let dir = tempfile::tempdir().unwrap();
@@ -134,7 +217,7 @@ fn a_writer_killed_at_any_moment_leaves_whole_entries_or_none() {
         for _ in 0..=round % 3 {
             lines.next().unwrap().unwrap();
         }
-        std::thread::sleep(Duration::from_micros(moment(round) % 15_000));
+        thread::sleep(Duration::from_micros(moment(round) % 15_000));
         child.kill().unwrap();
         child.wait().unwrap();
         let names = fs::read_dir(dir.path().join("items")).unwrap();

@@ -47,7 +47,7 @@ const CLUSTER: [Need; 3] = [
 ];
 
 /// What the tests need beside it.
-const TESTS: [Need; 33] = [
+const TESTS: [Need; 34] = [
     // Scripts that the built-in font does not have.
     need(Proof::File("/usr/share/fonts/truetype/noto/NotoSansThai-Regular.ttf"), "fonts-noto-core"),
     need(Proof::File("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"), "fonts-noto-cjk"),
@@ -58,6 +58,7 @@ const TESTS: [Need; 33] = [
     need(Proof::PythonModule("ensurepip"), "python3-venv"),
     need(Proof::Program("lintian"), "lintian"),
     need(Proof::Program("logrotate"), "logrotate"),
+    need(Proof::Program("rsync"), "rsync"),
     need(Proof::Program("node"), "nodejs"),
     need(Proof::Program("npm"), "npm"),
     // The desk is tested in a real browser.

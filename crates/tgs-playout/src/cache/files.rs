@@ -15,6 +15,9 @@ pub(super) const DIRECTORY: &str = "items";
 /// A filler file that no broadcast has opened for this long is removed.
 pub(super) const FORGOTTEN: Duration = Duration::from_hours(24 * 30);
 
+/// An rsync that has written nothing to its `.item-KEY.flv.XXXXXX` for this long has ended.
+pub(super) const ABANDONED: Duration = Duration::from_hours(24);
+
 /// An entry of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CachedItem {
@@ -100,9 +103,9 @@ impl CacheFile {
         self.name.starts_with("item-")
     }
 
-    /// Whether the cache made this file: the directory may hold files of other programs.
+    /// Whether the file is of a cache: the directory may hold files of other programs.
     pub(super) fn is_ours(&self) -> bool {
-        ["item-", "part-", "page-", ".page-"].iter().any(|begin| self.name.starts_with(begin))
+        ["item-", ".item-", "part-", "page-", ".page-"].iter().any(|begin| self.name.starts_with(begin))
     }
 }
 

@@ -12,7 +12,7 @@ use tgs_core::digest;
 
 use super::{
     entry::CacheEntry,
-    files::{CacheFile, files},
+    files::{ABANDONED, CacheFile, files},
     key::{CacheKey, entry_name, identity},
     part::remove_orphan,
 };
@@ -121,13 +121,18 @@ impl CacheStore {
         format!("page-{}", digest::key([id, &*self.setup].into_iter().chain(part.as_deref())))
     }
 
-    /// Removes the parts of dead processes and dangling page links.
+    /// Removes the parts of dead processes, dangling page links, and what an interrupted rsync left.
     pub(super) fn sweep(&self) {
         for file in files(&self.dir) {
             let name = file.name.as_str();
             if name.starts_with("part-") {
                 let _ = remove_orphan(&file.path);
-            } else if name.starts_with(".page-") || name.starts_with("page-") && !file.path.exists() {
+                continue;
+            }
+            let dangling = name.starts_with("page-") && !file.path.exists();
+            let abandoned =
+                name.starts_with(".item-") && file.used.elapsed().is_ok_and(|age| age > ABANDONED);
+            if dangling || abandoned || name.starts_with(".page-") {
                 let _ = fs::remove_file(&file.path);
             }
         }

@@ -11,7 +11,7 @@ use std::{
 use tgs_rtmp::flv::{Kind, Tag};
 
 use super::{
-    files::{FORGOTTEN, files},
+    files::{ABANDONED, FORGOTTEN, files},
     *,
 };
 use crate::{
@@ -315,9 +315,11 @@ fn the_next_start_removes_what_a_dead_process_left() {
     let world = World::new();
     drop(world.cache(1 << 30));
     let at = |name: &str| world.items().join(name);
-    for name in ["part-1", "part-2", "item-3.flv", ".page-4.77"] {
+    for name in ["part-1", "part-2", "item-3.flv", ".page-4.77", ".item-7.flv.abcdef", ".item-8.flv.abcdef"] {
         fs::write(at(name), "x").unwrap();
     }
+    let old = File::options().append(true).open(at(".item-7.flv.abcdef")).unwrap();
+    old.set_modified(SystemTime::now() - ABANDONED - SECOND).unwrap();
     symlink("item-9.flv", at("page-5")).unwrap();
     symlink("item-3.flv", at("page-6")).unwrap();
     let held = File::options().append(true).open(at("part-2")).unwrap();
@@ -326,7 +328,7 @@ fn the_next_start_removes_what_a_dead_process_left() {
     drop(world.cache(1 << 30));
     let mut left: Vec<_> = files(&world.items()).into_iter().map(|file| file.name).collect();
     left.sort();
-    assert_eq!(left, ["item-3.flv", "page-6", "part-2", "somebody's"]);
+    assert_eq!(left, [".item-8.flv.abcdef", "item-3.flv", "page-6", "part-2", "somebody's"]);
     // A held one is not cleared either, nor what is not ours.
     clear(world.dir.path()).unwrap();
     assert_eq!(files(&world.items()).len(), 2);
