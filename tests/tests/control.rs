@@ -260,7 +260,7 @@ fn events_the_as_run_log_and_a_monitor_show_what_is_on_air() {
     fs::write(&file, flv).unwrap();
     let report = Report::of_file(&file).unwrap();
     report.check(30.0, 44_100.0).unwrap();
-    until(&broadcast, &mut operator, plays("b"));
+    until(&broadcast, &mut operator, |now| matches!(now.status.engine.on_air, OnAir::Item(_)));
     broadcast.stop().unwrap();
     ingest.wait_ended(5 * SECOND).unwrap();
     let tags: Vec<_> = ingest.record().unwrap().tags().collect();

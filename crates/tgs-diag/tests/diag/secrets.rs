@@ -4,8 +4,8 @@ use tgs_testdc::{At, Fault, When, World};
 
 use crate::harness::Home;
 
-/// The trial of ffmpeg takes a second and says nothing of these.
-const NO_TRIAL: &str = "FFMPEG_PATH=/bin/false\n";
+/// The trials of ffmpeg and yt-dlp take a second and say nothing of these.
+const NO_TRIAL: &str = "FFMPEG_PATH=/bin/false\nYTDLP_PATH=/bin/false\n";
 
 /// Values that are unmistakable, in every setting that is a secret.
 const SECRETS: [(&str, &str); 7] = [
@@ -106,6 +106,7 @@ fn no_secret_is_shown_whatever_telegram_does() {
                     home.set("STANDBY_SESSION_STRING", &home.session(World::ALICE).telethon_string());
                     home.set("TWO_FA_PASSWORD", "correct horse");
                     home.set("FFMPEG_PATH", "/bin/false");
+                    home.set("YTDLP_PATH", "/bin/false");
                     home.dc.fault(fault, when);
                     // The harness looks for secrets in both.
                     let said = home.run(&[]);
