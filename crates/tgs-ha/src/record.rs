@@ -1,10 +1,16 @@
 //! What the host on air writes twice a second, and its successor continues from.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The version of the format.
 const VERSION: u32 = 1;
+
+/// How often a record is written at most: with the age of the position that it has, a successor
+/// continues within 2 s of what was sent last.
+pub const RECORD_EVERY: Duration = Duration::from_millis(500);
 
 /// The largest record and the largest queue, in bytes: etcd takes 1.5 MiB in one request.
 pub(crate) const LARGEST: usize = 1 << 20;
@@ -24,6 +30,9 @@ pub struct StateRecord {
     /// The place in the list; `None` at its beginning.
     #[serde(default)]
     pub position: Option<Value>,
+    /// Whether the broadcast was moving on from there: not paused, and no filler or other source.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moving: bool,
     /// Pause, title, stop and paused outputs.
     #[serde(default)]
     pub standing: Option<Value>,
@@ -80,6 +89,7 @@ mod tests {
             at_ms: 7,
             position: Some(json!({"offset_ms": 1500})),
             standing: Some(json!({"title": "Night"})),
+            moving: true,
             left: true,
             queue: Some(json!({"version": 1, "next_id": 2, "entries": []})),
         };

@@ -196,7 +196,7 @@ impl<'a> Broadcast<'a> {
         }
         // A host that takes over before the first item is on air begins there, too.
         if let Some(feed) = &self.feed {
-            saved.clone().map_or_else(|| feed.clear(), |position| feed.set(position));
+            feed.begin(saved.clone());
         }
         if let Some(saved) = &saved {
             let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));

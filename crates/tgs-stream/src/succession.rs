@@ -15,8 +15,8 @@ use std::{
 };
 
 use serde_json::Value;
-use tgs_core::{files, supervise::keep_running};
-use tgs_ha::{HandOverError, Member, OnAirTerm, StateRecord};
+use tgs_core::{files, settings::HaSettings, supervise::keep_running};
+use tgs_ha::{HandOverError, Member, OnAirTerm, RECORD_EVERY, StateRecord};
 use tgs_playout::{command::Command, engine::Control};
 use tgs_telegram::Ingest;
 
@@ -37,6 +37,9 @@ const AHEAD_OF_STOP: Duration = Duration::from_secs(5);
 
 /// How long before the point the successor must be ready, and how much later it may be reached.
 const LEAD: Duration = Duration::from_millis(500);
+
+/// How long ago the position has changed at most where the broadcast moves on.
+const MOVES_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often a point is chosen before this host leaves at once.
 const TRIES: u32 = 2;
@@ -59,13 +62,25 @@ pub(crate) struct PositionFeed(Arc<Mutex<Fed>>);
 struct Fed {
     /// `Saved`: the list is not open yet; the record's position holds.
     place: ListPlace,
+    /// When viewers got a later picture of it.
+    moved: Option<Instant>,
     /// Of the engine that runs.
     bookmarks: Option<Bookmarks>,
 }
 
 impl PositionFeed {
+    /// Where a broadcast begins; `None`: at the beginning of its list.
+    pub(crate) fn begin(&self, position: Option<Position>) {
+        let place = position.map_or(ListPlace::Beginning, |position| ListPlace::At(Box::new(position)));
+        *self.lock() = Fed { place, ..Fed::default() };
+    }
+
     pub(crate) fn set(&self, position: Position) {
-        self.lock().place = ListPlace::At(Box::new(position));
+        let mut fed = self.lock();
+        if !matches!(&fed.place, ListPlace::At(before) if **before == position) {
+            fed.moved = Some(Instant::now());
+        }
+        fed.place = ListPlace::At(Box::new(position));
     }
 
     pub(crate) fn clear(&self) {
@@ -111,6 +126,7 @@ pub(crate) struct Succession {
     member: Arc<Member>,
     term: OnAirTerm,
     host: String,
+    ttl: Duration,
     state_dir: PathBuf,
     pub(crate) feed: PositionFeed,
     /// The ingest that the standby has learned from Telegram.
@@ -124,7 +140,7 @@ impl Succession {
     pub(crate) fn begin(
         member: &Arc<Member>,
         term: OnAirTerm,
-        host: &str,
+        settings: &HaSettings,
         state_dir: &Path,
         ingest: Option<Ingest>,
         hosts: &HostsView,
@@ -132,7 +148,8 @@ impl Succession {
         let succession = Self {
             member: member.clone(),
             term,
-            host: host.to_owned(),
+            host: settings.host.clone(),
+            ttl: settings.ttl,
             state_dir: state_dir.to_owned(),
             feed: PositionFeed::default(),
             ingest,
@@ -159,12 +176,19 @@ impl Succession {
         let Some(record) = self.foreign() else { return ListPlace::Saved };
         let Some(position) = record.position.clone() else { return ListPlace::Beginning };
         match serde_json::from_value(position) {
-            Ok(position) => ListPlace::At(position),
+            Ok(position) => ListPlace::At(Box::new(self.went_on(record, position))),
             Err(error) => {
                 log::warn!("the position of the host {} cannot be read: {error}", record.host);
                 ListPlace::Saved
             }
         }
+    }
+
+    /// Where the broadcast of `record` was when its host left the air. A host that could not write
+    /// any more may have gone on for as long as its lease, or have died at once: so half of that.
+    fn went_on(&self, record: &StateRecord, position: Position) -> Position {
+        let is_known = record.left || self.term.offer.is_some();
+        if is_known || !record.moving { position } else { position.later((self.ttl + RECORD_EVERY) / 2) }
     }
 
     /// What the status shows of the hosts.
@@ -304,12 +328,16 @@ impl Succession {
     /// Brings the record up to date.
     pub(crate) fn record(&self) {
         let before = self.term.record.as_ref().and_then(|record| record.position.clone());
-        let position = match &self.feed.lock().place {
-            ListPlace::Saved => before,
-            ListPlace::At(position) => serde_json::to_value(position).ok(),
-            ListPlace::Beginning => None,
+        let (position, moving) = {
+            let fed = self.feed.lock();
+            let position = match &fed.place {
+                ListPlace::Saved => before,
+                ListPlace::At(position) => serde_json::to_value(position).ok(),
+                ListPlace::Beginning => None,
+            };
+            (position, fed.moved.is_some_and(|at| at.elapsed() < MOVES_WITHIN))
         };
-        self.member.set_record(StateRecord { position, ..self.parts() });
+        self.member.set_record(StateRecord { position, moving, ..self.parts() });
         // The metrics.
         let _ = self.hosts.status();
     }

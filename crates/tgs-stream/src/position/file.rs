@@ -49,6 +49,19 @@ impl From<Position> for ResumePoint {
 }
 
 impl Position {
+    /// The place `by` later in the same item, or at its end.
+    #[must_use]
+    pub(crate) fn later(mut self, by: Duration) -> Self {
+        let by = by.as_millis() as u64;
+        match &mut self.queued {
+            Some(queued) => queued.offset_ms += by,
+            // The next entry begins.
+            None if self.after => {}
+            None => self.offset_ms += by,
+        }
+        self
+    }
+
     /// Whether both are in the same item.
     pub(crate) fn is_in_item_of(&self, other: &Self) -> bool {
         let queued =
