@@ -17,7 +17,7 @@ use crate::{
     error::{EtcdError, HandOverError},
     etcd::EtcdPool,
     hosts::{HostInfo, rank, shares_session},
-    record::{RECORD_EVERY, StateRecord},
+    record::StateRecord,
     requests::{self, KeyNames, SeenKeys},
     shared::{HaConfig, HaView, OnAirTerm, Shared, Wish, successor},
     watch,
@@ -26,6 +26,10 @@ use crate::{
 /// How much earlier than the lease the permit ends: the longest time from the fence's wake-up to
 /// the reset, and the server's rounding.
 const MARGIN: Millis = 250;
+
+/// How often the record is written at most: with the age of the position that it has, a successor
+/// continues within 2 s of what was sent last.
+const RECORD_EVERY: Millis = 500;
 
 /// The pause after a failure.
 const RETRY: Millis = 200;
@@ -387,7 +391,7 @@ impl HaDriver {
         if !at_once && now() < self.next_record {
             return Ok(());
         }
-        self.next_record = now() + millis(RECORD_EVERY);
+        self.next_record = now() + RECORD_EVERY;
         self.write(record).await
     }
 

@@ -25,6 +25,6 @@ pub use self::{
     error::{HaError, HandOverError},
     hosts::HostInfo,
     member::Member,
-    record::{RECORD_EVERY, StateRecord},
+    record::StateRecord,
     shared::{EtcdLogin, HaConfig, HaView, OnAirTerm},
 };

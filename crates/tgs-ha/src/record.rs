@@ -1,16 +1,10 @@
 //! What the host on air writes twice a second, and its successor continues from.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The version of the format.
 const VERSION: u32 = 1;
-
-/// How often a record is written at most: with the age of the position that it has, a successor
-/// continues within 2 s of what was sent last.
-pub const RECORD_EVERY: Duration = Duration::from_millis(500);
 
 /// The largest record and the largest queue, in bytes: etcd takes 1.5 MiB in one request.
 pub(crate) const LARGEST: usize = 1 << 20;

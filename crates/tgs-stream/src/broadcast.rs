@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How often the published position is read. With the store's 1.5 s, a `kill -9` loses under 2 s.
-const POSITION_EVERY: Duration = Duration::from_millis(400);
+const POSITION_EVERY: Duration = Duration::from_millis(200);
 
 /// How long the end of an engine waits for the disk.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -196,7 +196,7 @@ impl<'a> Broadcast<'a> {
         }
         // A host that takes over before the first item is on air begins there, too.
         if let Some(feed) = &self.feed {
-            feed.begin(saved.clone());
+            saved.clone().map_or_else(|| feed.clear(), |position| feed.set(position));
         }
         if let Some(saved) = &saved {
             let on_air = saved.queued.as_ref().map(|queued| (&queued.item.item, queued.offset_ms));

@@ -225,7 +225,7 @@ impl ThisHost<'_> {
             let ended = assembly::run(self.start, &control, BroadcastOrigin::Host(succession.clone()));
             send(&control, Command::Stop);
             // Where the successor continues.
-            succession.record();
+            succession.record(&control);
             if !succession.is_on_air() {
                 if let Err(error) = ended {
                     let _ = error.log();

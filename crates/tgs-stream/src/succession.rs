@@ -15,9 +15,10 @@ use std::{
 };
 
 use serde_json::Value;
+use tgs_control::{OnAir, PublisherState};
 use tgs_core::{files, settings::HaSettings, supervise::keep_running};
-use tgs_ha::{HandOverError, Member, OnAirTerm, RECORD_EVERY, StateRecord};
-use tgs_playout::{command::Command, engine::Control};
+use tgs_ha::{HandOverError, Member, OnAirTerm, StateRecord};
+use tgs_playout::{command::Command, engine::Control, status::EngineState};
 use tgs_telegram::Ingest;
 
 use crate::{
@@ -38,8 +39,9 @@ const AHEAD_OF_STOP: Duration = Duration::from_secs(5);
 /// How long before the point the successor must be ready, and how much later it may be reached.
 const LEAD: Duration = Duration::from_millis(500);
 
-/// How long ago the position has changed at most where the broadcast moves on.
-const MOVES_WITHIN: Duration = Duration::from_secs(2);
+/// How far a record may be behind what was sent: the position is read, brought here and written to
+/// etcd at intervals of 0.2, 0.2 and 0.5 s.
+const BEHIND: Duration = Duration::from_secs(1);
 
 /// How often a point is chosen before this host leaves at once.
 const TRIES: u32 = 2;
@@ -62,25 +64,13 @@ pub(crate) struct PositionFeed(Arc<Mutex<Fed>>);
 struct Fed {
     /// `Saved`: the list is not open yet; the record's position holds.
     place: ListPlace,
-    /// When viewers got a later picture of it.
-    moved: Option<Instant>,
     /// Of the engine that runs.
     bookmarks: Option<Bookmarks>,
 }
 
 impl PositionFeed {
-    /// Where a broadcast begins; `None`: at the beginning of its list.
-    pub(crate) fn begin(&self, position: Option<Position>) {
-        let place = position.map_or(ListPlace::Beginning, |position| ListPlace::At(Box::new(position)));
-        *self.lock() = Fed { place, ..Fed::default() };
-    }
-
     pub(crate) fn set(&self, position: Position) {
-        let mut fed = self.lock();
-        if !matches!(&fed.place, ListPlace::At(before) if **before == position) {
-            fed.moved = Some(Instant::now());
-        }
-        fed.place = ListPlace::At(Box::new(position));
+        self.lock().place = ListPlace::At(Box::new(position));
     }
 
     pub(crate) fn clear(&self) {
@@ -188,7 +178,7 @@ impl Succession {
     /// any more may have gone on for as long as its lease, or have died at once: so half of that.
     fn went_on(&self, record: &StateRecord, position: Position) -> Position {
         let is_known = record.left || self.term.offer.is_some();
-        if is_known || !record.moving { position } else { position.later((self.ttl + RECORD_EVERY) / 2) }
+        if is_known || !record.moving { position } else { position.later((self.ttl + BEHIND) / 2) }
     }
 
     /// What the status shows of the hosts.
@@ -245,7 +235,7 @@ impl Succession {
             return false;
         }
         self.feed.set(position);
-        self.record();
+        self.record(control);
         match self.member.hand_over() {
             Ok(host) => log::info!("the host {host} publishes now"),
             Err(error) => log::warn!("the air is not handed over: {error}"),
@@ -288,14 +278,14 @@ impl Succession {
 
     /// Keeps the record up to date until `control` is stopped.
     pub(crate) fn start_recording(self: &Arc<Self>, control: &Control) {
-        let (succession, stopped) = (self.clone(), control.stopped());
+        let (succession, recorded, stopped) = (self.clone(), control.clone(), control.stopped());
         let run = move || {
             keep_running(
                 "ha-record",
                 |delay| stopped.wait(delay),
                 || {
                     while !stopped.wait(EVERY) {
-                        succession.record();
+                        succession.record(&recorded);
                     }
                 },
             );
@@ -325,18 +315,15 @@ impl Succession {
         self.term.permit.is_valid()
     }
 
-    /// Brings the record up to date.
-    pub(crate) fn record(&self) {
+    /// Brings the record of the broadcast of `control` up to date.
+    pub(crate) fn record(&self, control: &Control) {
         let before = self.term.record.as_ref().and_then(|record| record.position.clone());
-        let (position, moving) = {
-            let fed = self.feed.lock();
-            let position = match &fed.place {
-                ListPlace::Saved => before,
-                ListPlace::At(position) => serde_json::to_value(position).ok(),
-                ListPlace::Beginning => None,
-            };
-            (position, fed.moved.is_some_and(|at| at.elapsed() < MOVES_WITHIN))
+        let position = match &self.feed.lock().place {
+            ListPlace::Saved => before,
+            ListPlace::At(position) => serde_json::to_value(position).ok(),
+            ListPlace::Beginning => None,
         };
+        let moving = is_moving(&control.status.read());
         self.member.set_record(StateRecord { position, moving, ..self.parts() });
         // The metrics.
         let _ = self.hosts.status();
@@ -350,6 +337,12 @@ impl Succession {
             ..StateRecord::default()
         }
     }
+}
+
+/// Whether viewers see the list go on.
+fn is_moving(now: &EngineState) -> bool {
+    let is_item = matches!(now.status.on_air, OnAir::Item(_)) && now.lane_position.is_none();
+    is_item && !now.status.paused && now.status.publisher == PublisherState::Connected
 }
 
 /// A file as a part of the record; `None` if there is no such file.
