@@ -280,7 +280,10 @@ fn a_slow_main_output_holds_up_no_other() {
     let launch = Launch::to(main).unwrap().keeping(dir.path()).play([film]);
     let launch = launch.set("ALSO_OUTPUT_URLS", format!("also={}", also.url(KEY))).set("VIDEO_BITRATE", "5M");
     let mut broadcast = launch.start().unwrap();
-    broadcast.wait_log(&["WARN", "is slower than the bitrate, and media is skipped there"], LIMIT).unwrap();
+    // The buffers of both ends take half a minute of it first.
+    broadcast
+        .wait_log(&["WARN", "is slower than the bitrate, and media is skipped there"], 2 * LIMIT)
+        .unwrap();
     let last = also.record().unwrap().media().last().unwrap().received.timestamp;
     until_media(&also, 1, last + 2000);
     broadcast.stop().unwrap();

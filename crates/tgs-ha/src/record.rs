@@ -27,6 +27,9 @@ pub struct StateRecord {
     /// Whether the broadcast was moving on from there: not paused, and no filler or other source.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub moving: bool,
+    /// How long the item goes on from there, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_ms: Option<u64>,
     /// Pause, title, stop and paused outputs.
     #[serde(default)]
     pub standing: Option<Value>,
@@ -84,6 +87,7 @@ mod tests {
             position: Some(json!({"offset_ms": 1500})),
             standing: Some(json!({"title": "Night"})),
             moving: true,
+            remaining_ms: Some(4000),
             left: true,
             queue: Some(json!({"version": 1, "next_id": 2, "entries": []})),
         };

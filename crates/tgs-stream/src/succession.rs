@@ -178,7 +178,12 @@ impl Succession {
     /// any more may have gone on for as long as its lease, or have died at once: so half of that.
     fn went_on(&self, record: &StateRecord, position: Position) -> Position {
         let is_known = record.left || self.term.offer.is_some();
-        if is_known || !record.moving { position } else { position.later((self.ttl + BEHIND) / 2) }
+        if is_known || !record.moving {
+            return position;
+        }
+        // An entry of the queue, if there is one, comes before the next one of the list.
+        let remaining = record.remaining_ms.filter(|_| is_empty(record.queue.as_ref()));
+        position.later((self.ttl + BEHIND) / 2, remaining.map(Duration::from_millis))
     }
 
     /// What the status shows of the hosts.
@@ -318,13 +323,14 @@ impl Succession {
     /// Brings the record of the broadcast of `control` up to date.
     pub(crate) fn record(&self, control: &Control) {
         let before = self.term.record.as_ref().and_then(|record| record.position.clone());
-        let position = match &self.feed.lock().place {
-            ListPlace::Saved => before,
-            ListPlace::At(position) => serde_json::to_value(position).ok(),
-            ListPlace::Beginning => None,
+        let now = control.status.read();
+        let (position, remaining_ms) = match &self.feed.lock().place {
+            ListPlace::Saved => (before, None),
+            ListPlace::At(position) => (serde_json::to_value(position).ok(), remaining_ms(&now, position)),
+            ListPlace::Beginning => (None, None),
         };
-        let moving = is_moving(&control.status.read());
-        self.member.set_record(StateRecord { position, moving, ..self.parts() });
+        let moving = is_moving(&now);
+        self.member.set_record(StateRecord { position, moving, remaining_ms, ..self.parts() });
         // The metrics.
         let _ = self.hosts.status();
     }
@@ -343,6 +349,21 @@ impl Succession {
 fn is_moving(now: &EngineState) -> bool {
     let is_item = matches!(now.status.on_air, OnAir::Item(_)) && now.lane_position.is_none();
     is_item && !now.status.paused && now.status.publisher == PublisherState::Connected
+}
+
+/// How long the item at `position` goes on, if that is known: no more once the next one is sent.
+fn remaining_ms(now: &EngineState, position: &Position) -> Option<u64> {
+    if now.sent_turn? != now.published.as_ref()?.turn {
+        return Some(0);
+    }
+    let OnAir::Item(item) = &now.status.on_air else { return None };
+    let length = Duration::try_from_secs_f64(item.duration_seconds?).ok()?;
+    Some((length.as_millis() as u64).saturating_sub(position.offset_ms))
+}
+
+/// Whether this queue of a record has no entries.
+fn is_empty(queue: Option<&Value>) -> bool {
+    queue.is_none_or(|queue| queue["entries"].as_array().is_some_and(Vec::is_empty))
 }
 
 /// A file as a part of the record; `None` if there is no such file.
