@@ -18,7 +18,7 @@ fn etcdctl(cluster: &Cluster, node: Node, words: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a packet of `from` arrives at `to`.
+/// Whether one of some packets of `from` arrives at `to`.
 fn arrives(cluster: &Cluster, from: Node, to: Node) -> bool {
     let bind = |node: Node| {
         let address = SocketAddr::from((node.address(), 0));
@@ -28,8 +28,10 @@ fn arrives(cluster: &Cluster, from: Node, to: Node) -> bool {
         socket
     };
     let (sender, receiver) = (bind(from), bind(to));
-    sender.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
-    receiver.recv(&mut [0; 8]).is_ok()
+    (0..5).any(|_| {
+        sender.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
+        receiver.recv(&mut [0; 8]).is_ok()
+    })
 }
 
 #[test]
@@ -57,9 +59,13 @@ fn faults_do_what_they_say() {
     assert!(read.unwrap().ends_with("host1\n"));
 
     // A lease runs out at the leader that is elected next, and not before.
-    let lease = etcdctl(&cluster, host, &["lease", "grant", "60"]).unwrap();
+    // etcd may be busy with the election for longer than one request waits.
+    let asked = |what: &str, words: &[&str]| {
+        cluster.until(what, 20 * SECOND, || etcdctl(&cluster, host, words)).unwrap()
+    };
+    let lease = asked("a lease", &["lease", "grant", "60"]);
     let lease = lease.split_whitespace().nth(1).unwrap().to_owned();
-    etcdctl(&cluster, host, &["put", "leased", "yes", "--lease", &lease]).unwrap();
+    asked("a key of the lease", &["put", "leased", "yes", "--lease", &lease]);
     let leader = cluster.until("a leader", 20 * SECOND, || cluster.leader()).unwrap();
     cluster.etcds[leader].kill().unwrap();
     let next = cluster.until("another leader", 20 * SECOND, || cluster.leader()).unwrap();
