@@ -210,7 +210,7 @@ impl ThisHost<'_> {
             let succession = Succession::begin(
                 &self.member,
                 term.clone(),
-                &self.ha,
+                self.ha,
                 &settings.state_dir,
                 ingest.take(),
                 &self.hosts,
