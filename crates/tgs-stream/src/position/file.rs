@@ -55,12 +55,12 @@ impl Position {
     pub(crate) fn later(mut self, by: Duration, remaining: Option<Duration>) -> Self {
         let ms = |time: Duration| time.as_millis() as u64;
         if let Some(queued) = &mut self.queued {
-            queued.offset_ms += ms(by);
+            queued.offset_ms = queued.offset_ms.saturating_add(ms(by));
         } else if !self.after {
             let rest = remaining.and_then(|remaining| by.checked_sub(remaining));
             match rest.zip(self.bookmark.clone().following()) {
                 Some((rest, bookmark)) => (self.bookmark, self.offset_ms) = (bookmark, ms(rest)),
-                None => self.offset_ms += ms(by),
+                None => self.offset_ms = self.offset_ms.saturating_add(ms(by)),
             }
         }
         self
