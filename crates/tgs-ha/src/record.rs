@@ -24,12 +24,6 @@ pub struct StateRecord {
     /// The place in the list; `None` at its beginning.
     #[serde(default)]
     pub position: Option<Value>,
-    /// Whether the broadcast was moving on from there: not paused, and no filler or other source.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub moving: bool,
-    /// How long the item goes on from there, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remaining_ms: Option<u64>,
     /// Pause, title, stop and paused outputs.
     #[serde(default)]
     pub standing: Option<Value>,
@@ -86,8 +80,6 @@ mod tests {
             at_ms: 7,
             position: Some(json!({"offset_ms": 1500})),
             standing: Some(json!({"title": "Night"})),
-            moving: true,
-            remaining_ms: Some(4000),
             left: true,
             queue: Some(json!({"version": 1, "next_id": 2, "entries": []})),
         };

@@ -210,7 +210,7 @@ impl ThisHost<'_> {
             let succession = Succession::begin(
                 &self.member,
                 term.clone(),
-                self.ha,
+                &self.ha.host,
                 &settings.state_dir,
                 ingest.take(),
                 &self.hosts,
@@ -225,7 +225,7 @@ impl ThisHost<'_> {
             let ended = assembly::run(self.start, &control, BroadcastOrigin::Host(succession.clone()));
             send(&control, Command::Stop);
             // Where the successor continues.
-            succession.record(&control);
+            succession.record();
             if !succession.is_on_air() {
                 if let Err(error) = ended {
                     let _ = error.log();

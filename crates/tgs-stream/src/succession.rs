@@ -15,10 +15,9 @@ use std::{
 };
 
 use serde_json::Value;
-use tgs_control::{OnAir, PublisherState};
-use tgs_core::{files, settings::HaSettings, supervise::keep_running};
+use tgs_core::{files, supervise::keep_running};
 use tgs_ha::{HandOverError, Member, OnAirTerm, StateRecord};
-use tgs_playout::{command::Command, engine::Control, status::EngineState};
+use tgs_playout::{command::Command, engine::Control};
 use tgs_telegram::Ingest;
 
 use crate::{
@@ -38,10 +37,6 @@ const AHEAD_OF_STOP: Duration = Duration::from_secs(5);
 
 /// How long before the point the successor must be ready, and how much later it may be reached.
 const LEAD: Duration = Duration::from_millis(500);
-
-/// How far a record may be behind what was sent: the position is read, brought here and written to
-/// etcd at intervals of 0.2, 0.2 and 0.5 s.
-const BEHIND: Duration = Duration::from_secs(1);
 
 /// How often a point is chosen before this host leaves at once.
 const TRIES: u32 = 2;
@@ -116,7 +111,6 @@ pub(crate) struct Succession {
     member: Arc<Member>,
     term: OnAirTerm,
     host: String,
-    ttl: Duration,
     state_dir: PathBuf,
     pub(crate) feed: PositionFeed,
     /// The ingest that the standby has learned from Telegram.
@@ -130,7 +124,7 @@ impl Succession {
     pub(crate) fn begin(
         member: &Arc<Member>,
         term: OnAirTerm,
-        settings: &HaSettings,
+        host: &str,
         state_dir: &Path,
         ingest: Option<Ingest>,
         hosts: &HostsView,
@@ -138,8 +132,7 @@ impl Succession {
         let succession = Self {
             member: member.clone(),
             term,
-            host: settings.host.clone(),
-            ttl: settings.ttl,
+            host: host.to_owned(),
             state_dir: state_dir.to_owned(),
             feed: PositionFeed::default(),
             ingest,
@@ -166,24 +159,12 @@ impl Succession {
         let Some(record) = self.foreign() else { return ListPlace::Saved };
         let Some(position) = record.position.clone() else { return ListPlace::Beginning };
         match serde_json::from_value(position) {
-            Ok(position) => ListPlace::At(Box::new(self.went_on(record, position))),
+            Ok(position) => ListPlace::At(position),
             Err(error) => {
                 log::warn!("the position of the host {} cannot be read: {error}", record.host);
                 ListPlace::Saved
             }
         }
-    }
-
-    /// Where the broadcast of `record` was when its host left the air. A host that could not write
-    /// any more may have gone on for as long as its lease, or have died at once: so half of that.
-    fn went_on(&self, record: &StateRecord, position: Position) -> Position {
-        let is_known = record.left || self.term.offer.is_some();
-        if is_known || !record.moving {
-            return position;
-        }
-        // An entry of the queue, if there is one, comes before the next one of the list.
-        let remaining = record.remaining_ms.filter(|_| is_empty(record.queue.as_ref()));
-        position.later((self.ttl + BEHIND) / 2, remaining.map(Duration::from_millis))
     }
 
     /// What the status shows of the hosts.
@@ -240,7 +221,7 @@ impl Succession {
             return false;
         }
         self.feed.set(position);
-        self.record(control);
+        self.record();
         match self.member.hand_over() {
             Ok(host) => log::info!("the host {host} publishes now"),
             Err(error) => log::warn!("the air is not handed over: {error}"),
@@ -283,14 +264,14 @@ impl Succession {
 
     /// Keeps the record up to date until `control` is stopped.
     pub(crate) fn start_recording(self: &Arc<Self>, control: &Control) {
-        let (succession, recorded, stopped) = (self.clone(), control.clone(), control.stopped());
+        let (succession, stopped) = (self.clone(), control.stopped());
         let run = move || {
             keep_running(
                 "ha-record",
                 |delay| stopped.wait(delay),
                 || {
                     while !stopped.wait(EVERY) {
-                        succession.record(&recorded);
+                        succession.record();
                     }
                 },
             );
@@ -320,17 +301,15 @@ impl Succession {
         self.term.permit.is_valid()
     }
 
-    /// Brings the record of the broadcast of `control` up to date.
-    pub(crate) fn record(&self, control: &Control) {
+    /// Brings the record up to date.
+    pub(crate) fn record(&self) {
         let before = self.term.record.as_ref().and_then(|record| record.position.clone());
-        let now = control.status.read();
-        let (position, remaining_ms) = match &self.feed.lock().place {
-            ListPlace::Saved => (before, None),
-            ListPlace::At(position) => (serde_json::to_value(position).ok(), remaining_ms(&now, position)),
-            ListPlace::Beginning => (None, None),
+        let position = match &self.feed.lock().place {
+            ListPlace::Saved => before,
+            ListPlace::At(position) => serde_json::to_value(position).ok(),
+            ListPlace::Beginning => None,
         };
-        let moving = is_moving(&now);
-        self.member.set_record(StateRecord { position, moving, remaining_ms, ..self.parts() });
+        self.member.set_record(StateRecord { position, ..self.parts() });
         // The metrics.
         let _ = self.hosts.status();
     }
@@ -343,27 +322,6 @@ impl Succession {
             ..StateRecord::default()
         }
     }
-}
-
-/// Whether viewers see the list go on.
-fn is_moving(now: &EngineState) -> bool {
-    let is_item = matches!(now.status.on_air, OnAir::Item(_)) && now.lane_position.is_none();
-    is_item && !now.status.paused && now.status.publisher == PublisherState::Connected
-}
-
-/// How long the item at `position` goes on, if that is known: no more once the next one is sent.
-fn remaining_ms(now: &EngineState, position: &Position) -> Option<u64> {
-    if now.sent_turn? != now.published.as_ref()?.turn {
-        return Some(0);
-    }
-    let OnAir::Item(item) = &now.status.on_air else { return None };
-    let length = Duration::try_from_secs_f64(item.duration_seconds?).ok()?;
-    Some((length.as_millis() as u64).saturating_sub(position.offset_ms))
-}
-
-/// Whether this queue of a record has no entries.
-fn is_empty(queue: Option<&Value>) -> bool {
-    queue.is_none_or(|queue| queue["entries"].as_array().is_some_and(Vec::is_empty))
 }
 
 /// A file as a part of the record; `None` if there is no such file.

@@ -125,6 +125,21 @@ impl Fault {
         }
     }
 
+    /// Whether the active host may publish without being able to record where it is.
+    #[must_use]
+    pub fn hides_position(self) -> bool {
+        matches!(
+            self,
+            Self::Mute
+                | Self::Deaf
+                | Self::CutEtcd
+                | Self::CutBoth
+                | Self::SlowDisk
+                | Self::StopLeader
+                | Self::LoseQuorum
+        )
+    }
+
     /// Begins the fault. `ttl` is HA_TTL.
     pub(super) fn begin(self, cluster: &mut Cluster, rng: &mut Rng, ttl: Duration) -> Result<Begun> {
         let active = cluster.active()?;

@@ -12,8 +12,12 @@ use super::{
     publications::{Change, Window},
 };
 
-/// How far the broadcast may continue from where viewers left it.
-pub(super) const MOST_OFF: Duration = Duration::from_secs(2);
+/// How far the broadcast may continue from where viewers left it, in seconds.
+const MOST_OFF: f64 = 2.0;
+
+/// How much of a list may be shown again beside HA_TTL, in seconds, where the active host published
+/// without being able to record its position: the age of the record.
+const UNRECORDED: f64 = 1.0;
 
 /// A larger distance between two items is no border that was crossed, in seconds.
 const NEAR_BORDER: f64 = 6.0;
@@ -31,7 +35,8 @@ pub struct Row {
     /// The longest time without media that counts.
     pub gap: Duration,
     limit: Duration,
-    most_off: Duration,
+    /// How far back the broadcast may continue, in seconds.
+    most_back: f64,
     /// The largest distance between the last picture of one connection and the first of the next.
     pub off: Option<f64>,
     /// How many hosts took over.
@@ -58,7 +63,7 @@ pub struct Found {
 impl Row {
     pub(super) fn of(
         (fault, words): (Fault, String),
-        (limit, most_off): (Duration, Duration),
+        (limit, ttl): (Duration, Duration),
         counts_from: Option<Instant>,
         window: &Window,
         standby: Duration,
@@ -68,12 +73,13 @@ impl Row {
         let is_single = |media: Duration| fault == Fault::StopActive && media <= ONE_WRITE;
         let single_writes = window.doubles.iter().filter(|double| is_single(double.media)).count();
         let doubles = window.doubles.iter().filter(|double| !is_single(double.media));
+        let most_back = if fault.hides_position() { seconds(ttl) + UNRECORDED } else { MOST_OFF };
         Self {
             fault,
             words,
             gap,
             limit,
-            most_off,
+            most_back,
             off: offs.max_by(|a, b| a.abs().total_cmp(&b.abs())),
             takeovers: window.changes.iter().filter(|change| change.from != change.to).count(),
             wrong: window.changes.iter().filter_map(wrong).collect(),
@@ -86,7 +92,7 @@ impl Row {
 
     /// Whether the broadcast continued at another place than it may.
     fn is_off(&self) -> bool {
-        self.off.is_some_and(|off| off.abs() > seconds(self.most_off))
+        self.off.is_some_and(|off| off > MOST_OFF || off < -self.most_back)
     }
 
     fn faults(&self) -> Vec<String> {
@@ -169,8 +175,8 @@ impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| fault | count | takeovers | longest without media, s | allowed, s | position off, s | wrong item | filler | \
-             two at once | single writes | standby back, s |\n|---|---|---|---|---|---|---|---|---|---|---|"
+            "| fault | count | takeovers | longest without media, s | allowed, s | position off, s | allowed back, s | wrong item | filler | \
+             two at once | single writes | standby back, s |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
         )?;
         for fault in Fault::ALL {
             let rows: Vec<_> = self.rows.iter().filter(|row| row.fault == fault).collect();
@@ -179,13 +185,14 @@ impl fmt::Display for Found {
             let off = rows.iter().filter_map(|row| row.off).max_by(|a, b| a.abs().total_cmp(&b.abs()));
             writeln!(
                 f,
-                "| {} | {} | {} | {:.2} | {:.0} | {} | {} | {} | {} | {} | {:.1} |",
+                "| {} | {} | {} | {:.2} | {:.0} | {} | {:.0} | {} | {} | {} | {} | {:.1} |",
                 fault.name(),
                 rows.len(),
                 sum(|row| row.takeovers),
                 seconds(worst.gap),
                 rows.iter().map(|row| seconds(row.limit)).fold(0.0, f64::max),
                 off.map_or_else(|| "–".to_owned(), |off| format!("{off:+.2}")),
+                rows.iter().map(|row| row.most_back).fold(0.0, f64::max),
                 sum(|row| row.wrong.len()),
                 sum(|row| row.filler),
                 sum(|row| row.doubles.len()),
@@ -232,8 +239,9 @@ mod tests {
             doubles: vec![double(Duration::from_millis(33)), double(Duration::from_millis(70))],
             ..Window::default()
         };
-        let row =
-            |fault| Row::of((fault, String::new()), (Duration::MAX, MOST_OFF), None, &window, Duration::ZERO);
+        let row = |fault| {
+            Row::of((fault, String::new()), (Duration::MAX, Duration::ZERO), None, &window, Duration::ZERO)
+        };
         let stopped = row(Fault::StopActive);
         assert_eq!((stopped.doubles.len(), stopped.single_writes), (1, 1));
         assert_eq!(row(Fault::CutActive).doubles.len(), 2);

@@ -49,23 +49,6 @@ impl From<Position> for ResumePoint {
 }
 
 impl Position {
-    /// The place `by` later: in the same item, or in the next entry of the list where the item has
-    /// only `remaining`. An item of the queue is not left.
-    #[must_use]
-    pub(crate) fn later(mut self, by: Duration, remaining: Option<Duration>) -> Self {
-        let ms = |time: Duration| time.as_millis() as u64;
-        if let Some(queued) = &mut self.queued {
-            queued.offset_ms = queued.offset_ms.saturating_add(ms(by));
-        } else if !self.after {
-            let rest = remaining.and_then(|remaining| by.checked_sub(remaining));
-            match rest.zip(self.bookmark.clone().following()) {
-                Some((rest, bookmark)) => (self.bookmark, self.offset_ms) = (bookmark, ms(rest)),
-                None => self.offset_ms = self.offset_ms.saturating_add(ms(by)),
-            }
-        }
-        self
-    }
-
     /// Whether both are in the same item.
     pub(crate) fn is_in_item_of(&self, other: &Self) -> bool {
         let queued =

@@ -14,10 +14,7 @@ use super::{
     list_key::{FNV_DIGITS, fnv},
     *,
 };
-use crate::{
-    playlist::{Bookmark, QueuedPosition},
-    source::EntryKey,
-};
+use crate::{playlist::Bookmark, source::EntryKey};
 
 /// Long enough that no save is due by time alone.
 const NEVER: Duration = Duration::from_hours(1);
@@ -57,27 +54,6 @@ fn survives_stop_and_start() {
         Some(at("/clips/ö \"1\"\n.mp4", 61_234)),
         "reading does not spend it"
     );
-}
-
-#[test]
-fn a_later_place_is_in_the_item_on_air() {
-    let by = Duration::from_millis(1750);
-    for remaining in [None, Some(Duration::from_secs(2))] {
-        assert_eq!(at("a", 5000).later(by, remaining), at("a", 6750));
-    }
-    let over = at("a", 5000).later(by, Some(Duration::from_millis(700)));
-    assert_eq!((&*over.bookmark.key.item, over.offset_ms), ("next", 1050));
-    assert!(over.bookmark.followed_by.is_empty());
-    // Which entry comes after the round is not known.
-    assert_eq!(over.clone().later(by, Some(Duration::ZERO)).offset_ms, 2800);
-    let next = Position { after: true, ..at("a", 5000) };
-    assert_eq!(next.clone().later(by, None), next, "the next entry begins");
-    let item = EntryKey { item: "q".into(), nth: 1, within: Vec::new() };
-    let queued = |offset_ms| {
-        let queued = QueuedPosition { id: 1, item: item.clone(), offset_ms, after: true };
-        Position { queued: Some(queued), ..at("a", 5000) }
-    };
-    assert_eq!(queued(100).later(by, Some(Duration::ZERO)), queued(1850));
 }
 
 #[test]
