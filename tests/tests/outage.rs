@@ -143,7 +143,9 @@ fn a_server_that_refuses_for_a_while_is_asked_until_it_takes_the_rest() {
     ingest.listen().unwrap();
     until_media(&ingest, 2, 1000);
     assert_eq!(encoder(&broadcast).pid, before.pid);
-    assert_eq!(broadcast.get("/healthz").unwrap().0, 200);
+    // The page follows within half a second.
+    let healthy = || (broadcast.get("/healthz").ok()?.0 == 200).then_some(());
+    broadcast.until("/healthz 200", 3 * SECOND, healthy).unwrap();
     assert!(broadcast.wait(30 * SECOND).unwrap().success());
     ingest.wait_ended(5 * SECOND).unwrap();
     let records = ingest.records();

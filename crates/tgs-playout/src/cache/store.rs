@@ -121,7 +121,7 @@ impl CacheStore {
         format!("page-{}", digest::key([id, &*self.setup].into_iter().chain(part.as_deref())))
     }
 
-    /// Removes the parts of dead processes, dangling page links, and what an interrupted rsync left.
+    /// Removes the parts of dead processes, dangling page links, and what a dead rsync left.
     pub(super) fn sweep(&self) {
         for file in files(&self.dir) {
             let name = file.name.as_str();

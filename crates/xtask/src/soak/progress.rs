@@ -7,7 +7,7 @@ use std::{
 
 use crate::step;
 
-/// When the memory at the start is taken, and how often a soak without a terminal says how far it is.
+/// When the memory at the start is taken. Without a terminal, a soak says so often how far it is.
 pub(super) const WARM: Duration = Duration::from_mins(1);
 
 /// Shows how far it is: over the line before at a terminal, else on a line of its own.
