@@ -99,7 +99,7 @@ pub fn gaps(records: &[Record]) -> Result<Vec<Duration>> {
         let next = pair[1].media().next().context("a connection without media")?.arrived;
         let (ended, _) = pair[0].ended.as_ref().context("a connection that did not end")?;
         ensure!(*ended <= next, "two publish at once");
-        Ok(next - pair[0].media().last().context("a connection without media")?.arrived)
+        pair[0].silence_before(&pair[1])
     };
     records.windows(2).map(between).collect()
 }

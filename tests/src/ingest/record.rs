@@ -1,7 +1,13 @@
 //! What the ingest has received, connection by connection.
 
-use std::{io, net::IpAddr, path::Path, time::Instant};
+use std::{
+    io,
+    net::IpAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
+use anyhow::{Context, Result, ensure};
 use tgs_rtmp::{
     amf0::{self, AmfValue},
     chunk::{Received, kind},
@@ -68,6 +74,15 @@ impl Record {
     /// The audio and video messages.
     pub fn media(&self) -> impl Iterator<Item = &Message> {
         self.messages.iter().filter(|m| matches!(m.received.kind, kind::AUDIO | kind::VIDEO))
+    }
+
+    /// How long nothing arrived between the media of this connection and those of the `next` one.
+    /// Fails if the next one's began earlier.
+    pub fn silence_before(&self, next: &Self) -> Result<Duration> {
+        let last = self.media().last().context("a connection without media")?.arrived;
+        let first = next.media().next().context("a connection without media")?.arrived;
+        ensure!(first > last, "two have published at once");
+        Ok(first - last)
     }
 
     /// The audio and video messages as tags.
