@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How often the published position is read. With the store's 1.5 s, a `kill -9` loses under 2 s.
-const POSITION_EVERY: Duration = Duration::from_millis(200);
+const POSITION_EVERY: Duration = Duration::from_millis(400);
 
 /// How long the end of an engine waits for the disk.
 const SETTLE: Duration = Duration::from_secs(3);
