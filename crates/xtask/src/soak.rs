@@ -32,6 +32,7 @@ use crate::{install, release, step};
 
 /// The shortest run with a timetable: its slots do not meet.
 const LEAST_PROGRAMME: Duration = Duration::from_mins(6);
+
 /// How long, and which faults.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
