@@ -174,6 +174,7 @@ pub enum Malformed {
 
 /// Reassembles messages. Obeys Set Chunk Size and Abort Message, and also returns them.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ChunkReader {
     chunk_size: usize,
     longest: usize,
@@ -186,6 +187,7 @@ pub struct ChunkReader {
 }
 
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Incoming {
     chunk_stream: u32,
     kind: u8,
@@ -223,6 +225,12 @@ impl ChunkReader {
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..mem::take(&mut self.start));
         self.buffer.extend(bytes);
+    }
+
+    /// Received bytes that belong to no message yet; `None` while a message is incomplete.
+    pub(crate) fn waiting(&self) -> Option<usize> {
+        let is_between = self.streams.iter().all(|incoming| !incoming.begun);
+        is_between.then(|| self.buffer.len() - self.start)
     }
 
     /// Returns the next complete message; call it until it returns `None` (more bytes are needed).

@@ -6,12 +6,14 @@
 mod config;
 mod connection;
 mod error;
+mod handed_session;
 mod session;
 
 pub use self::{
     config::{KeyCheck, PublishRefusal, ServerConfig, ServerLimits},
     connection::ServerConnection,
     error::ServerError,
+    handed_session::HandedSession,
     session::{ServerEvent, ServerSession},
 };
 pub use crate::limits::{Excess, Rate};

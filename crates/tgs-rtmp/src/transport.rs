@@ -82,6 +82,11 @@ impl Transport {
         &self.socket
     }
 
+    /// Whether this is a connection with TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether the handshake of TLS is incomplete.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())

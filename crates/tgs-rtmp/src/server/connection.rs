@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{KeyCheck, PublishRefusal, ServerConfig, ServerError, ServerEvent, ServerSession};
+use super::{HandedSession, KeyCheck, PublishRefusal, ServerConfig, ServerError, ServerEvent, ServerSession};
 use crate::{socket::again, stream_key::StreamKey, transport::Transport};
 
 /// Interval at which a blocked call checks for cancellation.
@@ -56,15 +56,11 @@ impl ServerConnection {
         cancelled: impl Fn() -> bool + Send + 'static,
         decide: impl FnOnce(&StreamKey) -> Result<(), PublishRefusal>,
     ) -> Result<Self, ServerError> {
-        socket.set_nonblocking(true)?;
-        socket.set_nodelay(true)?;
-        let mut wire = Transport::new(socket);
-        if let Some(tls) = tls {
-            wire.set_tls(rustls::ServerConnection::new(tls).map_err(ServerError::Tls)?);
-        }
         let session = ServerSession::new(config, Instant::now());
-        let buffer = vec![0; 16 * 1024].into();
-        let mut connection = Self { wire, session, cancelled: Box::new(cancelled), buffer };
+        let mut connection = Self::over(socket, session, cancelled)?;
+        if let Some(tls) = tls {
+            connection.wire.set_tls(rustls::ServerConnection::new(tls).map_err(ServerError::Tls)?);
+        }
         match connection.next_event()? {
             ServerEvent::Publishing => Ok(connection),
             ServerEvent::Requested(key) => match decide(&key) {
@@ -81,6 +77,38 @@ impl ServerConnection {
             // One of both is always a session's first event.
             _ => Err(ServerError::Sequence("media before publish")),
         }
+    }
+
+    /// Continues the connection of a publisher that another process has handed over.
+    pub fn resume(
+        socket: TcpStream,
+        handed: HandedSession,
+        config: ServerConfig,
+        cancelled: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Self, ServerError> {
+        Self::over(socket, ServerSession::resume(config, handed, Instant::now()), cancelled)
+    }
+
+    fn over(
+        socket: TcpStream,
+        session: ServerSession,
+        cancelled: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Self, ServerError> {
+        socket.set_nonblocking(true)?;
+        socket.set_nodelay(true)?;
+        let (wire, buffer) = (Transport::new(socket), vec![0; 16 * 1024].into());
+        Ok(Self { wire, session, cancelled: Box::new(cancelled), buffer })
+    }
+
+    /// Takes a copy of the socket and the session's state out, for [`ServerConnection::resume`] in
+    /// another process; drop the connection afterwards. `None` if that is not possible now, and
+    /// never with TLS, whose keys stay in this process.
+    pub fn hand_over(&mut self) -> Option<(TcpStream, HandedSession)> {
+        if self.wire.is_secure() {
+            return None;
+        }
+        let socket = self.wire.socket().try_clone().ok()?;
+        Some((socket, self.session.hand_over()?))
     }
 
     /// Waits for the next event. [`ServerEvent::Ended`] is the last event; an error closes the

@@ -44,7 +44,7 @@ pub enum ServerEvent {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Handshake,
     Connecting,
     Connected,
@@ -56,20 +56,20 @@ enum State {
 
 /// The session of one publisher's connection.
 pub struct ServerSession {
-    config: ServerConfig,
-    state: State,
+    pub(super) config: ServerConfig,
+    pub(super) state: State,
     /// Bytes received before the handshake is complete.
     handshake: Vec<u8>,
-    reader: ChunkReader,
-    writer: ChunkWriter,
+    pub(super) reader: ChunkReader,
+    pub(super) writer: ChunkWriter,
     allowance: Allowance,
     /// The message stream that publishes.
-    stream: u32,
-    out: Vec<u8>,
-    received: u64,
-    acknowledged: u64,
+    pub(super) stream: u32,
+    pub(super) out: Vec<u8>,
+    pub(super) received: u64,
+    pub(super) acknowledged: u64,
     /// Bytes between two Acknowledgements; `None` until the client sets a window.
-    acknowledge_every: Option<u64>,
+    pub(super) acknowledge_every: Option<u64>,
     began: Instant,
     last_media: Instant,
 }
@@ -304,14 +304,19 @@ impl ServerSession {
         self.state = State::Live;
         self.stream = stream;
         self.last_media = now;
-        let limits = self.config.limits;
-        self.allowance = Allowance::new(limits.bytes, limits.messages);
-        self.reader.set_longest(limits.longest_message);
+        self.set_publisher_limits();
         // User Control event 0: Stream Begin.
         self.send_control(kind::USER_CONTROL, &[&[0, 0][..], &stream.to_be_bytes()].concat());
         self.command_out(stream, "onStatus", 0.0, |out| {
             status(out.null(), "status", "NetStream.Publish.Start", "publishing");
         });
+    }
+
+    /// A publisher may send more than a stranger.
+    pub(super) fn set_publisher_limits(&mut self) {
+        let limits = self.config.limits;
+        self.allowance = Allowance::new(limits.bytes, limits.messages);
+        self.reader.set_longest(limits.longest_message);
     }
 
     /// Refuses the publisher after [`ServerEvent::Requested`]. Send [`ServerSession::output`] and

@@ -141,6 +141,46 @@ fn messages_out_of_order_end_the_connection() {
     assert!(matches!(error, Err(ServerError::Handshake(b'G'))), "{error:?}");
 }
 
+/// The events of a publisher that is handed over after `cut` bytes, if that is possible, and whether
+/// it is; the server at the end.
+fn handed_over_at(cut: usize, sent: &[u8]) -> (Vec<ServerEvent>, bool, ServerSession) {
+    let mut server = live(config());
+    let mut seen = events(&mut server, &sent[..cut]).unwrap();
+    assert!(server.output().is_empty() || server.hand_over().is_none(), "an acknowledgement waits");
+    server.output().clear();
+    let handed = server.hand_over();
+    let is_handed = handed.is_some();
+    if let Some(handed) = handed {
+        server = ServerSession::resume(config(), handed, Instant::now());
+    }
+    seen.extend(events(&mut server, &sent[cut..]).unwrap());
+    (seen, is_handed, server)
+}
+
+#[test]
+fn another_session_goes_on_between_any_two_messages() {
+    let mut sent = chunks(kind::CHUNK_SIZE, &128_u32.to_be_bytes());
+    sent.extend(chunks(kind::WINDOW, &1000_u32.to_be_bytes()));
+    let mut writer = ChunkWriter::default();
+    for n in 0..6_u32 {
+        let (picture, sound) = (vec![n as u8; 700], [0xAF, 1, n as u8]);
+        let message = |kind, body| Message { kind, stream: 1, timestamp: n * 40, body };
+        writer.write(&mut sent, ChunkStream::Video, message(kind::VIDEO, &picture));
+        writer.write(&mut sent, ChunkStream::Audio, message(kind::AUDIO, &sound));
+    }
+    let (expected, _, whole) = handed_over_at(sent.len(), &sent);
+    assert_eq!(expected.len(), 12);
+    let mut handed = 0;
+    for cut in 0..sent.len() {
+        let (seen, is_handed, mut server) = handed_over_at(cut, &sent);
+        assert_eq!((&seen, format!("{server:?}")), (&expected, format!("{whole:?}")), "{cut}");
+        assert!(cut > sent.len() / 2 || !server.output().is_empty(), "{cut}: nothing is acknowledged");
+        handed += usize::from(is_handed);
+    }
+    // Not in the middle of a picture, which has six chunks.
+    assert!(handed > 0 && handed < sent.len() / 2, "{handed} of {}", sent.len());
+}
+
 /// Sends `bytes` repeatedly; the client never reads.
 fn flood(mut server: ServerSession, bytes: &[u8]) -> ServerError {
     for _ in 0..100_000 {
