@@ -21,6 +21,7 @@ use tgs_e2e::{
     flvcheck::Report,
     ingest::Ingest,
     nginx::free_port,
+    upgrades::{connect, upgrade},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -256,6 +257,33 @@ fn an_operator_takes_and_drops_the_publisher() {
     let refused = live.client.call(&Call::LiveDrop(NoParams {})).unwrap_err().to_string();
     assert!(refused.contains("no publisher sends at present"), "{refused}");
     live.end();
+}
+
+#[test]
+fn an_upgrade_keeps_the_publisher_and_what_an_operator_wants_of_it() {
+    let mut live = Live::start(&[("LIVE_START", "after")]);
+    let mut publisher = Publisher::start(&live.url, "");
+    live.until(|now| now.live.as_ref().is_some_and(|live| live.state == LiveState::Flowing));
+    live.client.call(&Call::LiveTake(NoParams {})).unwrap();
+    live.until(|now| title(now) == Some("live"));
+    let state = live.dir.path().join("state");
+    let (_, _second) = upgrade(&state).unwrap();
+    live.client = connect(&state).unwrap();
+    // It was on air, so it does not wait for the end of the item.
+    let took = live.until(|now| title(now) == Some("live"));
+    println!("on air again after {took:?}");
+    live.client.call(&Call::Next(NoParams {})).unwrap();
+    live.until(|now| title(now) == Some("a"));
+    let (_, _third) = upgrade(&state).unwrap();
+    live.client = connect(&state).unwrap();
+    live.until(|now| now.live.as_ref().is_some_and(|live| live.waits_for_take));
+    let shown = live.status().live.unwrap();
+    assert_eq!(shown.publisher.unwrap().format, "H.264 640x360, AAC 48000 Hz mono");
+    // ffmpeg ends with its first connection.
+    assert!(publisher.0.try_wait().unwrap().is_none());
+    assert!(!live.broadcast.log().contains("the publisher has left"), "{}", live.broadcast.log());
+    publisher.end();
+    live.until(|now| now.live.as_ref().is_some_and(|live| live.state == LiveState::Absent));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod buffer;
 mod clock;
 mod connections;
 mod flv;
+mod handed;
 mod keys;
 mod listener;
 mod place;
@@ -28,7 +29,7 @@ mod shared;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
@@ -48,18 +49,19 @@ use tgs_core::{
 };
 
 pub(crate) use self::preview::{LivePreview, PreviewRefused};
+pub use self::{
+    handed::{HandedInput, HandedPublisher},
+    keys::{KeysError, LineProblem, UNNAMED_KEY},
+    place::{LiveEvent, LivePhase, LivePublisher},
+    programme::LiveProgramme,
+    relay::RelayError,
+};
 use self::{
     keys::LiveKeys,
     publisher::PublisherContext,
     refusals::{METRICS, RefusalLog},
     relay::Relay,
     shared::SharedLive,
-};
-pub use self::{
-    keys::{KeysError, LineProblem, UNNAMED_KEY},
-    place::{LiveEvent, LivePhase, LivePublisher},
-    programme::LiveProgramme,
-    relay::RelayError,
 };
 use crate::http::closed_within;
 
@@ -113,12 +115,12 @@ pub struct LiveInput {
 
 impl LiveInput {
     /// Listens for publishers; the relay's socket is in a directory in `state_dir`. `on_event` is
-    /// called for each event, in order: it must not wait, nor call the live input. `handed` is the
-    /// listener of the process whose place this one takes.
+    /// called for each event, in order: it must not wait, nor call the live input. `handed` is of
+    /// the process whose place this one takes.
     pub fn start(
         settings: &Live,
         state_dir: &Path,
-        handed: Option<TcpListener>,
+        handed: HandedInput,
         on_event: impl Fn(&LiveEvent) + Send + Sync + 'static,
     ) -> Result<Self, LiveInputError> {
         LazyLock::force(&METRICS);
@@ -135,10 +137,11 @@ impl LiveInput {
             idle: settings.grace + IDLE,
         });
         let address = settings.address.listen;
-        let first = match handed.map_or_else(|| listener::bind(address), Ok) {
-            Ok(first) => {
+        let HandedInput { listener, publisher } = handed;
+        let listener = match listener.map_or_else(|| listener::bind(address), Ok) {
+            Ok(listener) => {
                 log::info!("live input: listens at {}", context.url());
-                Some(first)
+                Some(listener)
             }
             Err(error) => {
                 log::error!(
@@ -149,13 +152,16 @@ impl LiveInput {
                 None
             }
         };
-        let bound = first.as_ref().and_then(|listener| listener.local_addr().ok());
-        let copy = first.as_ref().and_then(|listener| listener.try_clone().ok());
+        let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let copy = listener.as_ref().and_then(|listener| listener.try_clone().ok());
         let (stop, stopped) = UnixStream::pair().map_err(LiveInputError::Thread)?;
         let served = Arc::clone(&context);
         let run = move || {
-            let (mut first, wait) = (first, |delay| closed_within(&stopped, delay));
-            keep_running("live-input", wait, || listener::run(first.take(), address, &served, &stopped));
+            let mut first = HandedInput { listener, publisher };
+            let wait = |delay| closed_within(&stopped, delay);
+            keep_running("live-input", wait, || {
+                listener::run(std::mem::take(&mut first), address, &served, &stopped);
+            });
         };
         let thread =
             thread::Builder::new().name("live-input".into()).spawn(run).map_err(LiveInputError::Thread)?;
@@ -171,6 +177,15 @@ impl LiveInput {
     /// The listener, for the process that takes this one's place.
     pub(crate) fn listener(&self) -> Option<BorrowedFd<'_>> {
         self.copy.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The publisher that sends, for the process that takes this one's place. `None` without one, or
+    /// if it cannot go over: over TLS, or in the middle of a message for longer than `within`.
+    pub(crate) fn take_publisher(&self, within: Duration) -> Option<(TcpStream, HandedPublisher)> {
+        if self.phase() == LivePhase::Absent {
+            return None;
+        }
+        self.context.shared.take_publisher(within)
     }
 
     /// The URL at which publishers connect, without a key.

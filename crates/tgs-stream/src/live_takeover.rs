@@ -5,7 +5,7 @@
 //! what is wanted, so that none of them waits for the engine.
 
 use std::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     os::fd::BorrowedFd,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -13,6 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
 use tgs_control::{CommandSender, LiveClient, LiveState, LiveStatus};
 use tgs_core::{
     cancel::Cancel,
@@ -26,8 +27,8 @@ use tgs_playout::{
 
 use crate::{
     live_input::{
-        LiveEvent, LiveInput, LiveInputError, LivePhase, LivePreview, LivePublisher, PreviewRefused,
-        UNNAMED_KEY,
+        HandedInput, HandedPublisher, LiveEvent, LiveInput, LiveInputError, LivePhase, LivePreview,
+        LivePublisher, PreviewRefused, UNNAMED_KEY,
     },
     schedule::SLOT_RANK,
 };
@@ -79,9 +80,26 @@ struct WantedState {
     publisher: Option<LivePublisher>,
     /// Whether the publisher is to be on air.
     is_taken: bool,
-    /// Whether an operator has said so: it does not wait for the end of an item.
+    /// Whether an operator has said so, or it was on air: it does not wait for the end of an item.
     at_once: bool,
+    /// The publisher that another process has handed over, until it sends.
+    handed: Option<HandedWish>,
     lane: Option<LiveLane>,
+}
+
+/// What is wanted of the publisher with this key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct HandedWish {
+    key_name: String,
+    is_taken: bool,
+    at_once: bool,
+}
+
+/// A publisher on its way to another process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HandedLive {
+    publisher: HandedPublisher,
+    wish: HandedWish,
 }
 
 #[derive(Debug, Clone)]
@@ -108,7 +126,9 @@ impl Wanted {
         match event {
             LiveEvent::Arrived(publisher) => {
                 state.publisher = Some(publisher.clone());
-                (state.is_taken, state.at_once) = (start != LiveStart::Ask, false);
+                let handed = state.handed.take().filter(|wish| wish.key_name == publisher.key_name);
+                (state.is_taken, state.at_once) =
+                    handed.map_or((start != LiveStart::Ask, false), |wish| (wish.is_taken, wish.at_once));
             }
             LiveEvent::Returned(publisher) => state.publisher = Some(publisher.clone()),
             LiveEvent::Stalled => {}
@@ -130,16 +150,31 @@ impl LiveTakeover {
         self.shared.input.listener()
     }
 
-    /// Starts the live input.
+    /// The publisher, for the process that takes this one's place; `None` if it cannot go over.
+    pub(crate) fn hand_over(&self, within: Duration) -> Option<(TcpStream, HandedLive)> {
+        let (socket, publisher) = self.shared.input.take_publisher(within)?;
+        let state = self.shared.wanted.lock();
+        let wish = HandedWish {
+            key_name: publisher.key_name().to_owned(),
+            is_taken: state.is_taken,
+            at_once: state.at_once,
+        };
+        Some((socket, HandedLive { publisher, wish }))
+    }
+
+    /// Starts the live input, with what the process before has handed over.
     pub(crate) fn start(
         settings: &Live,
         state_dir: &Path,
         control: &Control,
-        listener: Option<TcpListener>,
+        (listener, publisher): (Option<TcpListener>, Option<(TcpStream, HandedLive)>),
     ) -> Result<Self, LiveInputError> {
-        let wanted = Arc::new(Wanted { state: Mutex::default(), changed: Condvar::new() });
+        let (publisher, wish) = publisher.map(|(socket, live)| ((socket, live.publisher), live.wish)).unzip();
+        let handed = HandedInput { listener, publisher };
+        let state = Mutex::new(WantedState { handed: wish, ..WantedState::default() });
+        let wanted = Arc::new(Wanted { state, changed: Condvar::new() });
         let (noted, start) = (Arc::clone(&wanted), settings.start);
-        let input = LiveInput::start(settings, state_dir, listener, move |event| noted.note(event, start))?;
+        let input = LiveInput::start(settings, state_dir, handed, move |event| noted.note(event, start))?;
         let shared = Arc::new(SharedTakeover {
             input,
             wanted,
@@ -237,6 +272,7 @@ impl SharedTakeover {
             match state.lane.as_ref().map(|lane| lane.handle.state()) {
                 // The engine was stopped; the next one gets another lane.
                 Some(LaneState::Stopped) => state.lane = None,
+                Some(LaneState::OnAir) => state.at_once = true,
                 Some(LaneState::Over) => {
                     state.lane = None;
                     if std::mem::take(&mut state.is_taken) && state.publisher.is_some() {

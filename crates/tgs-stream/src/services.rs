@@ -2,6 +2,7 @@
 //! the control socket and the live input.
 
 use std::{
+    net::TcpStream,
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
     time::SystemTime,
@@ -19,7 +20,7 @@ use crate::{
     cli::Cli,
     control_server::{Answers, ControlServer, RecordingReads, Subscribers},
     live_input::LiveInputError,
-    live_takeover::LiveTakeover,
+    live_takeover::{HandedLive, LiveTakeover},
     playlist::PlaylistView,
     preflight::PublishTarget,
     preview::Previewer,
@@ -107,7 +108,8 @@ impl Services<'_> {
     /// Starts the servers, with the listeners of `predecessor`, if there is one.
     pub(crate) fn start(self, predecessor: Option<&Predecessor>) -> Result<Servers, CliError> {
         let handed = |what| predecessor.and_then(|predecessor| predecessor.take(what));
-        let live = self.start_live(handed(HandedDescriptor::LiveInput))?.map(Arc::new);
+        let publisher = predecessor.and_then(Predecessor::take_publisher);
+        let live = self.start_live(handed(HandedDescriptor::LiveInput), publisher)?;
         let status = status_server::open(
             self.settings,
             self.cli.fixed_port,
@@ -120,10 +122,14 @@ impl Services<'_> {
     }
 
     /// Listens for publishers, if LIVE_INPUT is set. `--once` plays the list alone.
-    fn start_live(&self, listener: Option<OwnedFd>) -> Result<Option<LiveTakeover>, CliError> {
+    fn start_live(
+        &self,
+        listener: Option<OwnedFd>,
+        publisher: Option<(TcpStream, HandedLive)>,
+    ) -> Result<Option<Arc<LiveTakeover>>, CliError> {
         let Some(live) = self.settings.live.as_ref().filter(|_| !self.cli.once) else { return Ok(None) };
-        let started =
-            LiveTakeover::start(live, &self.settings.state_dir, self.control, listener.map(Into::into));
+        let handed = (listener.map(Into::into), publisher);
+        let started = LiveTakeover::start(live, &self.settings.state_dir, self.control, handed);
         let started = started.map_err(|error| match error {
             LiveInputError::Thread(_) | LiveInputError::Relay(_) => CliError::new(Code::Failure, error),
             LiveInputError::Keys(_) | LiveInputError::Certificate(_) => CliError::new(Code::Config, error),
@@ -131,6 +137,8 @@ impl Services<'_> {
         if let Some(listener) = started.listener() {
             self.upgrade.keep(HandedDescriptor::LiveInput, listener);
         }
+        let started = Arc::new(started);
+        self.upgrade.set_live(Arc::downgrade(&started));
         Ok(Some(started))
     }
 

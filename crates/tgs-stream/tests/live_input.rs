@@ -36,7 +36,7 @@ use tgs_rtmp::{
     metadata::Metadata,
     url::RtmpUrl,
 };
-use tgs_stream::live_input::{LiveEvent, LiveInput};
+use tgs_stream::live_input::{HandedInput, LiveEvent, LiveInput};
 
 const KEY: &str = "0123456789abcdef-key";
 
@@ -73,7 +73,7 @@ impl Setup {
         logging::init("info");
         let (sender, events) = channel();
         let report = move |event: &LiveEvent| drop(sender.send(event.clone()));
-        let input = LiveInput::start(&settings, dir.path(), None, report).unwrap();
+        let input = LiveInput::start(&settings, dir.path(), HandedInput::default(), report).unwrap();
         Self { input, events, _dir: dir }
     }
 

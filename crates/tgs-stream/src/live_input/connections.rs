@@ -2,6 +2,7 @@
 //! that does not publish gives way.
 
 use std::{
+    cell::Cell,
     io,
     net::{IpAddr, Shutdown, TcpStream},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -49,6 +50,8 @@ struct PublisherConnection {
 pub(super) struct ServedPublisher {
     connections: Arc<PublisherConnections>,
     socket: Arc<TcpStream>,
+    /// Another process goes on with it.
+    is_handed_over: Cell<bool>,
 }
 
 impl PublisherConnections {
@@ -76,7 +79,11 @@ impl PublisherConnections {
         }
         open.push(PublisherConnection { socket: Arc::clone(&listed), address, publishes: false });
         drop(open);
-        let served = ServedPublisher { connections: Arc::clone(self), socket: listed };
+        let served = ServedPublisher {
+            connections: Arc::clone(self),
+            socket: listed,
+            is_handed_over: Cell::new(false),
+        };
         // The panic hook logs a panic; it ends this connection only.
         let run = move || drop(contain(|| serve(socket, &served)));
         thread::Builder::new().name("live-client".into()).stack_size(STACK_SIZE).spawn(run)?;
@@ -98,11 +105,23 @@ impl ServedPublisher {
             client.publishes = true;
         }
     }
+
+    /// Leaves the socket open at the end.
+    pub(super) fn set_handed_over(&self) {
+        self.is_handed_over.set(true);
+        self.leave();
+    }
+
+    fn leave(&self) {
+        self.connections.lock().retain(|client| !Arc::ptr_eq(&client.socket, &self.socket));
+    }
 }
 
 impl Drop for ServedPublisher {
     fn drop(&mut self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
-        self.connections.lock().retain(|client| !Arc::ptr_eq(&client.socket, &self.socket));
+        if !self.is_handed_over.get() {
+            let _ = self.socket.shutdown(Shutdown::Both);
+        }
+        self.leave();
     }
 }

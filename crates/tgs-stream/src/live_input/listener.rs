@@ -11,7 +11,8 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    connections::PublisherConnections,
+    connections::{PublisherConnections, ServedPublisher},
+    handed::HandedInput,
     place::LivePhase,
     publisher::{self, PublisherContext},
     refusals::RefusalReason,
@@ -29,13 +30,24 @@ const BIND_AGAIN: Duration = Duration::from_secs(5);
 
 /// Accepts until the other end of `stopped` closes.
 pub(super) fn run(
-    first: Option<TcpListener>,
+    first: HandedInput,
     address: SocketAddr,
     context: &Arc<PublisherContext>,
     stopped: &UnixStream,
 ) {
     let connections = Arc::new(PublisherConnections::default());
-    let Some(listener) = first.or_else(|| bind_again(address, context, stopped)) else { return };
+    if let Some((socket, publisher)) = first.publisher {
+        admit(
+            &connections,
+            (socket, publisher.address),
+            context,
+            stopped,
+            |socket, served, context, stopped| {
+                publisher::resume(socket, publisher, served, context, stopped);
+            },
+        );
+    }
+    let Some(listener) = first.listener.or_else(|| bind_again(address, context, stopped)) else { return };
     loop {
         let mut fds = [PollFd::new(&listener, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
         let tick = TICKS[usize::from(context.shared.snapshot().phase == LivePhase::Absent)];
@@ -50,7 +62,7 @@ pub(super) fn run(
             log::warn!("{line}");
         }
         match listener.accept() {
-            Ok((socket, peer)) => admit(&connections, socket, peer.ip(), context, stopped),
+            Ok((socket, peer)) => accept(&connections, socket, peer.ip(), context, stopped),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => {
                 log::debug!("live input: failed to accept a connection: {error}");
@@ -84,24 +96,36 @@ fn bind_again(address: SocketAddr, context: &PublisherContext, stopped: &UnixStr
     }
 }
 
-/// Serves `socket` on a thread of its own, or closes it.
-fn admit(
+/// Serves a client on a thread of its own, or closes its connection.
+fn accept(
     connections: &Arc<PublisherConnections>,
     socket: TcpStream,
     address: IpAddr,
     context: &Arc<PublisherContext>,
     stopped: &UnixStream,
 ) {
-    let refuse = |reason, why: &str| context.refusals.note(address, reason, why, Instant::now());
     if context.tries.is_spent(address, Instant::now()) {
-        return refuse(RefusalReason::Tries, "too many wrong stream keys; wait a minute");
+        let why = "too many wrong stream keys; wait a minute";
+        return context.refusals.note(address, RefusalReason::Tries, why, Instant::now());
     }
-    let Ok(stopped) = stopped.try_clone() else {
-        return refuse(RefusalReason::Limit, "no file descriptor is left");
-    };
-    let served = Arc::clone(context);
-    let serve = move |socket, connection: &_| publisher::serve(socket, address, connection, &served, stopped);
+    admit(connections, (socket, address), context, stopped, move |socket, served, context, stopped| {
+        publisher::serve(socket, address, served, context, stopped);
+    });
+}
+
+/// Calls `serve` on a thread of its own, or closes the connection.
+fn admit(
+    connections: &Arc<PublisherConnections>,
+    (socket, address): (TcpStream, IpAddr),
+    context: &Arc<PublisherContext>,
+    stopped: &UnixStream,
+    serve: impl FnOnce(TcpStream, &ServedPublisher, &Arc<PublisherContext>, UnixStream) + Send + 'static,
+) {
+    let refuse = |why: &str| context.refusals.note(address, RefusalReason::Limit, why, Instant::now());
+    let Ok(stopped) = stopped.try_clone() else { return refuse("no file descriptor is left") };
+    let with = Arc::clone(context);
+    let serve = move |socket, served: &_| serve(socket, served, &with, stopped);
     if let Err(why) = connections.admit(socket, address, serve) {
-        refuse(RefusalReason::Limit, &why.to_string());
+        refuse(&why.to_string());
     }
 }

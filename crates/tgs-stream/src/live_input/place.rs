@@ -157,6 +157,13 @@ impl PublisherPlace {
         stalls.then_some(LiveEvent::Stalled)
     }
 
+    /// Frees the place of a connection that goes on elsewhere: nothing has happened to its
+    /// publisher. Returns the name of its key and its address.
+    pub(super) fn hand_over(&mut self, connection: u64) -> Option<(String, IpAddr)> {
+        let holder = self.holder.take_if(|holder| holder.connection == Some(connection))?;
+        Some((holder.key_name, holder.address))
+    }
+
     /// Frees the place of a connection.
     pub(super) fn leave(&mut self, connection: u64, why: &str) -> Option<LiveEvent> {
         self.is_held_by(connection).then(|| self.free(why)).flatten()

@@ -22,6 +22,7 @@ use tgs_rtmp::{
 
 use super::{
     connections::ServedPublisher,
+    handed::HandedPublisher,
     keys::LiveKeys,
     place::PlaceRefused,
     refusals::{RefusalLog, RefusalReason},
@@ -50,6 +51,15 @@ impl PublisherContext {
         format!("{}://{listen}/{app}", if *secure { "rtmps" } else { "rtmp" })
     }
 
+    /// What a publisher may do.
+    fn config(&self) -> ServerConfig {
+        ServerConfig {
+            app: Some(self.address.app.clone()),
+            limits: ServerLimits { idle: self.idle, ..ServerLimits::default() },
+            ..ServerConfig::new(KeyCheck::Caller)
+        }
+    }
+
     fn refuse(&self, address: IpAddr, reason: RefusalReason, why: &str) {
         self.refusals.note(address, reason, why, Instant::now());
     }
@@ -63,26 +73,13 @@ pub(super) fn serve(
     context: &Arc<PublisherContext>,
     stopped: UnixStream,
 ) {
-    let config = ServerConfig {
-        app: Some(context.address.app.clone()),
-        limits: ServerLimits { idle: context.idle, ..ServerLimits::default() },
-        ..ServerConfig::new(KeyCheck::Caller)
-    };
     let tls = context.certificate.as_ref().map(ServerCertificate::current);
-    let place = Arc::new(OnceLock::new());
-    // While the connection says goodbye, it has no place any more.
-    let leaves = Arc::new(AtomicBool::new(false));
-    let cancelled = {
-        let (place, leaves, context) = (Arc::clone(&place), Arc::clone(&leaves), Arc::clone(context));
-        move || {
-            let has_place = |place: &u64| leaves.load(Ordering::Relaxed) || context.shared.is_held_by(*place);
-            closed_within(&stopped, Duration::ZERO) || !place.get().is_none_or(has_place)
-        }
-    };
+    let hold = Arc::new(PlaceHold::default());
+    let cancelled = hold.cancelled(context, stopped);
     let mut refused = None;
     let decide = |key: &StreamKey| match claim(key, address, context) {
         Ok(connection) => {
-            let _ = place.set(connection);
+            let _ = hold.place.set(connection);
             Ok(())
         }
         Err((refusal, why)) => {
@@ -90,11 +87,11 @@ pub(super) fn serve(
             Err(refusal)
         }
     };
-    let accepted = ServerConnection::accept_by(socket, tls, config, cancelled, decide);
-    match (accepted, place.get()) {
+    let accepted = ServerConnection::accept_by(socket, tls, context.config(), cancelled, decide);
+    match (accepted, hold.place.get()) {
         (Ok(connection), Some(place)) => {
             served.set_publishing();
-            copy(connection, *place, address, context, &leaves);
+            copy(connection, *place, address, (context, served, &hold));
         }
         (Err(error), _) => {
             let why = refused.map_or_else(|| error.to_string(), str::to_owned);
@@ -102,6 +99,60 @@ pub(super) fn serve(
         }
         // Accepted without a place: not possible.
         (Ok(_), None) => {}
+    }
+}
+
+/// Goes on with a publisher that the process before has served.
+pub(super) fn resume(
+    socket: TcpStream,
+    handed: HandedPublisher,
+    served: &ServedPublisher,
+    context: &Arc<PublisherContext>,
+    stopped: UnixStream,
+) {
+    let address = handed.address;
+    let Ok(place) = context.shared.claim(&handed.key_name, address) else {
+        return log::warn!("live input: a publisher has come before the one of the process before");
+    };
+    for header in handed.headers() {
+        context.shared.media(place, &header);
+    }
+    let hold = Arc::new(PlaceHold::default());
+    let _ = hold.place.set(place);
+    let cancelled = hold.cancelled(context, stopped);
+    match ServerConnection::resume(socket, handed.session, context.config(), cancelled) {
+        Ok(connection) => {
+            served.set_publishing();
+            copy(connection, place, address, (context, served, &hold));
+        }
+        Err(error) => {
+            log::warn!("live input: {error}");
+            context.shared.lost(place);
+        }
+    }
+}
+
+/// The place of a connection, once it has one.
+#[derive(Debug, Default)]
+struct PlaceHold {
+    place: OnceLock<u64>,
+    /// While the connection says goodbye, it has no place any more.
+    leaves: AtomicBool,
+}
+
+impl PlaceHold {
+    /// Whether the connection is to end: the input ends, or another one has its place.
+    fn cancelled(
+        self: &Arc<Self>,
+        context: &Arc<PublisherContext>,
+        stopped: UnixStream,
+    ) -> impl Fn() -> bool + Send + 'static {
+        let (hold, context) = (Arc::clone(self), Arc::clone(context));
+        move || {
+            let has_place =
+                |place: &u64| hold.leaves.load(Ordering::Relaxed) || context.shared.is_held_by(*place);
+            closed_within(&stopped, Duration::ZERO) || !hold.place.get().is_none_or(has_place)
+        }
     }
 }
 
@@ -126,20 +177,19 @@ fn claim(
     })
 }
 
-/// Passes the publisher's media on until it ends.
+/// Passes the publisher's media on until it ends, or another process goes on with it.
 fn copy(
     mut connection: ServerConnection,
     place: u64,
     address: IpAddr,
-    context: &PublisherContext,
-    leaves: &AtomicBool,
+    (context, served, hold): (&PublisherContext, &ServedPublisher, &PlaceHold),
 ) {
     let shared = &context.shared;
     loop {
         match connection.next_event() {
             Ok(ServerEvent::Media(tag)) => {
                 if let Some(problem) = unsupported(&tag) {
-                    leaves.store(true, Ordering::Relaxed);
+                    hold.leaves.store(true, Ordering::Relaxed);
                     context.refuse(address, RefusalReason::Codec, &problem);
                     shared.leave(place, &problem);
                     return connection.reject(&problem);
@@ -147,10 +197,13 @@ fn copy(
                 if !shared.media(place, &tag) {
                     return;
                 }
+                if shared.give_away(place, &mut connection) {
+                    return served.set_handed_over();
+                }
             }
             Ok(ServerEvent::Metadata(metadata)) => shared.metadata(place, metadata),
             Ok(ServerEvent::Ended) => {
-                leaves.store(true, Ordering::Relaxed);
+                hold.leaves.store(true, Ordering::Relaxed);
                 shared.leave(place, "it ended its stream");
                 return connection.finish();
             }

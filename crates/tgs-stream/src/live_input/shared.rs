@@ -2,8 +2,8 @@
 
 use std::{
     fmt,
-    net::IpAddr,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    net::{IpAddr, TcpStream},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
@@ -11,10 +11,12 @@ use tgs_rtmp::{
     amf0::AmfValue,
     codec::{AacConfig, AvcConfig},
     flv::Tag,
+    server::ServerConnection,
 };
 
 use super::{
     buffer::{Cursor, LiveBuffer, ReadStep},
+    handed::{HandOver, HandedPublisher},
     place::{LiveEvent, LivePhase, PlaceRefused, PublisherPlace},
     refusals::METRICS,
 };
@@ -36,6 +38,8 @@ struct LiveInputState {
     readers: Readers,
     previews: u32,
     stalls: u64,
+    /// Set while another process takes the publisher over.
+    hand_over: Option<HandOver>,
 }
 
 /// A reader that stays for so long is an encoder and no probe.
@@ -72,6 +76,7 @@ impl SharedLive {
             readers: Readers::default(),
             previews: 0,
             stalls: 0,
+            hand_over: None,
         };
         Self { state: Mutex::new(state), changed: Condvar::new(), on_event }
     }
@@ -137,6 +142,30 @@ impl SharedLive {
         }
         self.changed.notify_all();
         true
+    }
+
+    /// Asks the publisher's thread for its connection; `None` if it does not give it in time.
+    pub(super) fn take_publisher(&self, within: Duration) -> Option<(TcpStream, HandedPublisher)> {
+        let (give, given) = mpsc::sync_channel(1);
+        self.lock().hand_over = Some(give);
+        let handed = given.recv_timeout(within);
+        // Given under the lock: afterwards nothing comes any more.
+        self.lock().hand_over = None;
+        handed.ok().or_else(|| given.try_recv().ok())
+    }
+
+    /// Gives the connection away, if it is asked for and between two messages. Then the caller
+    /// drops it.
+    pub(super) fn give_away(&self, place: u64, connection: &mut ServerConnection) -> bool {
+        let mut state = self.lock();
+        if state.hand_over.is_none() || !state.place.is_held_by(place) {
+            return false;
+        }
+        let Some((socket, session)) = connection.hand_over() else { return false };
+        let Some((key_name, address)) = state.place.hand_over(place) else { return false };
+        let handed = HandedPublisher::new(key_name, address, session, state.buffer.headers());
+        state.buffer.close();
+        state.hand_over.take().is_some_and(|give| give.try_send((socket, handed)).is_ok())
     }
 
     /// Keeps the publisher's description of its stream.

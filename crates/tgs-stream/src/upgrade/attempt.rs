@@ -37,6 +37,9 @@ const LIVE_WITHIN: Duration = Duration::from_secs(10);
 /// How long further outputs and recording may take to end before the successor begins.
 const MEDIA_WITHIN: Duration = Duration::from_millis(300);
 
+/// How long a publisher may be in the middle of a message.
+const PUBLISHER_WITHIN: Duration = Duration::from_millis(300);
+
 /// Where the broadcast leaves the air.
 enum Departure {
     /// Nothing is on air.
@@ -148,6 +151,7 @@ fn upgrade(upgrade: &Upgrade) -> Result<CompletedUpgrade, UpgradeError> {
                 Ok(at) => {
                     systemd::main_process(prepared.process.id());
                     let gap = (!matches!(prepared.departure, Departure::Silent)).then(|| at - gone);
+                    hand_publisher_over(upgrade, &mut prepared.channel);
                     let ReadySuccessor { process, version, channel, .. } = prepared;
                     let pid = process.id();
                     process.release();
@@ -328,6 +332,16 @@ fn publish(upgrade: &Upgrade, prepared: &mut ReadySuccessor) -> Result<Instant, 
         Ok(SuccessorSays::Refuses { why }) => Err(UpgradeError::Successor { doing, why }),
         Ok(_) => Err(UpgradeError::Successor { doing, why: "it says something else".to_owned() }),
         Err(error) => Err(UpgradeError::Successor { doing, why: error.to_string() }),
+    }
+}
+
+/// Gives the publisher of the live input to the successor, which serves it from now on. One that
+/// cannot go over is disconnected with the end of this process.
+fn hand_publisher_over(upgrade: &Upgrade, channel: &mut HandoverChannel) {
+    let live = upgrade.lock().live.upgrade();
+    let Some((socket, live)) = live.and_then(|live| live.hand_over(PUBLISHER_WITHIN)) else { return };
+    if let Err(error) = channel.send(&PredecessorSays::Publisher(Box::new(live)), &[socket.as_fd()]) {
+        log::warn!("upgrade: the publisher of the live input does not go over: {error}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::position::Position;
+use crate::{live_takeover::HandedLive, position::Position};
 
 /// The version of the hand-over. A successor of another version is not used: the broadcast then
 /// needs a restart.
@@ -38,6 +38,8 @@ pub(super) enum PredecessorSays {
     Start(Box<HandedState>),
     /// The connection to the server is closed: publish.
     Go,
+    /// After `live`: the connection of the live input's publisher is beside this message.
+    Publisher(Box<HandedLive>),
 }
 
 /// The state that the files of STATE_DIR do not hold. Has no `Debug`: it holds the stream key.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -15,7 +15,10 @@ use tgs_playout::{
 };
 
 use super::messages::{HandedDescriptor, HandedIngest};
-use crate::{playlist::Bookmarks, position::Position, queue::PlayQueue, setup::send, standing::Standing};
+use crate::{
+    live_takeover::LiveTakeover, playlist::Bookmarks, position::Position, queue::PlayQueue, setup::send,
+    standing::Standing,
+};
 
 /// How long the engine that has left waits for the outcome: longer than the attempt does.
 const OUTCOME: Duration = Duration::from_secs(40);
@@ -52,6 +55,7 @@ pub(super) struct UpgradeState {
     pub(super) ingest: Option<HandedIngest>,
     pub(super) bookmarks: Option<Bookmarks>,
     start_media: Option<StartMedia>,
+    pub(super) live: Weak<LiveTakeover>,
     pub(super) media: Option<(Option<RunningOutputs>, Option<RunningRecorder>)>,
 }
 
@@ -114,6 +118,11 @@ impl Upgrade {
     /// The list that plays at present.
     pub(crate) fn set_list(&self, bookmarks: Bookmarks) {
         self.lock().bookmarks = Some(bookmarks);
+    }
+
+    /// The live input, whose publisher goes over.
+    pub(crate) fn set_live(&self, live: Weak<LiveTakeover>) {
+        self.lock().live = live;
     }
 
     /// How the further outputs and the recording are started.

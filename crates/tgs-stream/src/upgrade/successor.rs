@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::TcpStream,
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -18,7 +19,7 @@ use super::{
     channel::{ChannelError, HandoverChannel},
     messages::{HandedDescriptor, HandedState, PROTOCOL, PredecessorSays, SuccessorSays},
 };
-use crate::position::ListPlace;
+use crate::{live_takeover::HandedLive, position::ListPlace};
 
 /// Longer than the process on air takes for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -38,6 +39,7 @@ pub(crate) struct Predecessor {
     channel: HandoverChannel,
     state: HandedState,
     descriptors: Mutex<BTreeMap<HandedDescriptor, OwnedFd>>,
+    publisher: Mutex<Option<(TcpStream, HandedLive)>>,
     gone: Cancel,
 }
 
@@ -77,7 +79,13 @@ fn greet(channel: OwnedFd) -> Result<Predecessor, TakeoverFailed> {
         return Err(TakeoverFailed::Dropped);
     };
     let descriptors = state.descriptors.iter().copied().zip(channel.take_descriptors()).collect();
-    Ok(Predecessor { channel, state: *state, descriptors: Mutex::new(descriptors), gone: Cancel::new() })
+    Ok(Predecessor {
+        channel,
+        state: *state,
+        descriptors: Mutex::new(descriptors),
+        publisher: Mutex::default(),
+        gone: Cancel::new(),
+    })
 }
 
 impl Predecessor {
@@ -112,6 +120,11 @@ impl Predecessor {
         self.descriptors().remove(&what)
     }
 
+    /// The publisher of the live input, if it goes on here.
+    pub(crate) fn take_publisher(&self) -> Option<(TcpStream, HandedLive)> {
+        self.publisher.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn descriptors(&self) -> MutexGuard<'_, BTreeMap<HandedDescriptor, OwnedFd>> {
         self.descriptors.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,9 +149,7 @@ impl Predecessor {
         }
         taken
             .map_err(|error| CliError::from(anyhow::Error::new(error).context("take over the broadcast")))?;
-        if !self.channel.wait_closed(END_WITHIN) {
-            log::warn!("the process that was on air does not end; going on beside it");
-        }
+        self.wait_end();
         self.gone.cancel();
         Ok(())
     }
@@ -159,6 +170,25 @@ impl Predecessor {
         }
         self.channel.send(&SuccessorSays::Live, &[])?;
         Ok(())
+    }
+
+    /// Waits for the end of the process that was on air, which may hand a publisher over before.
+    fn wait_end(&mut self) {
+        let deadline = Instant::now() + END_WITHIN;
+        loop {
+            match self.channel.receive(deadline) {
+                Ok(PredecessorSays::Publisher(live)) => {
+                    let socket = self.channel.take_descriptors().pop().map(TcpStream::from);
+                    *self.publisher.get_mut().unwrap_or_else(PoisonError::into_inner) =
+                        socket.zip(Some(*live));
+                }
+                Ok(_) | Err(ChannelError::Unknown(_)) => {}
+                Err(ChannelError::TimedOut) => {
+                    return log::warn!("the process that was on air does not end; going on beside it");
+                }
+                Err(ChannelError::Closed | ChannelError::Failed(_)) => return,
+            }
+        }
     }
 
     fn wait_for(
