@@ -268,9 +268,8 @@ impl Running {
         });
     }
 
-    /// Waits for its end; what it wrote, proven to be even. One piece of filler beyond `fillers` is
-    /// left out: on a busy machine, an encoder may begin late once.
-    fn end(self, fillers: usize) -> (Summary, Vec<Piece>) {
+    /// Waits for its end; what it wrote, proven to be even.
+    fn end(self) -> (Summary, Vec<Piece>) {
         let summary = self.thread.join().unwrap();
         let recording = self.dir.path().join("out.flv");
         let mut reader = FlvReader::new(BufReader::new(File::open(&recording).unwrap()));
@@ -286,11 +285,18 @@ impl Running {
                 assert!((least..=most).contains(&step), "a step of {step} ms at {} ms", pair[0]);
             }
         }
-        let mut seen = seen(&recording);
+        (summary, seen(&recording))
+    }
+
+    /// The same. One piece of filler beyond `fillers`, of three seconds at most, is left out: on a
+    /// busy machine, an encoder may begin late once.
+    fn end_of_files(self, fillers: usize) -> (Summary, Vec<Piece>) {
+        let (summary, mut seen) = self.end();
         let late = seen.iter().enumerate().filter(|(_, piece)| piece.clip.is_none());
         if late.clone().count() == fillers + 1 {
             let (shortest, _) = late.min_by_key(|(_, piece)| piece.frames).unwrap();
-            println!("left out: {:?}", seen.remove(shortest));
+            let left_out = seen.remove(shortest);
+            assert!(left_out.frames <= 90, "{left_out:?} {seen:#?}");
         }
         (summary, seen)
     }
@@ -321,7 +327,7 @@ fn next_previous_and_seek_lead_where_they_say_without_a_gap() {
     running.shows(2, 0.5);
     running.send(Command::StopAfterCurrent);
     running.send(Command::Seek(Duration::from_millis(10_500)));
-    let (summary, seen) = running.end(0);
+    let (summary, seen) = running.end_of_files(0);
     assert_eq!((summary.failed, summary.end), (0, RunEnd::AfterCurrent));
     let clip = |number, from| (Some(number), from);
     check(&seen, &[clip(0, 0.0), clip(1, 0.0), clip(1, 8.0), clip(0, 0.0), clip(2, 0.0), clip(2, 10.5)]);
@@ -352,7 +358,7 @@ fn a_pause_takes_nothing_away_and_what_is_queued_comes_between() {
     running.send(Command::Stop);
     assert_eq!(running.control.send(Command::Next), Err(CommandRefused::Stopped));
     assert_eq!(*running.reloads.lock().unwrap(), 1);
-    let (summary, seen) = running.end(1);
+    let (summary, seen) = running.end_of_files(1);
     assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
     // The group of pictures that the pause has cut is shown again.
     let (paused, resumed) = (seen[0].to, (seen[2].from / 2.0).round() * 2.0);
@@ -380,7 +386,7 @@ fn an_entry_is_gone_to_and_relative_seeks_add_up() {
     running.send(Command::Goto(1));
     running.shows(1, 0.5);
     running.send(Command::Stop);
-    let (summary, seen) = running.end(0);
+    let (summary, seen) = running.end_of_files(0);
     assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
     let clips: Vec<Option<usize>> = seen.iter().map(|piece| piece.clip).collect();
     assert_eq!(clips, [0, 2, 2, 2, 1].map(Some), "{seen:#?}");
@@ -403,7 +409,7 @@ fn a_list_that_has_come_to_its_end_can_still_be_gone_back_in() {
     running.send(Command::Seek(Duration::from_mins(1)));
     running.shows(2, 0.2);
     running.send(Command::Next);
-    let (summary, seen) = running.end(0);
+    let (summary, seen) = running.end_of_files(0);
     assert_eq!((summary.failed, summary.end), (0, RunEnd::Over));
     let clip = |number, from| (Some(number), from);
     check(&seen, &[clip(0, 0.0), clip(2, 9.0), clip(1, 0.0), clip(2, 0.0)]);
@@ -459,9 +465,10 @@ fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() 
     running.send(Command::Next);
     running.shows(0, 0.5);
     running.send(Command::Stop);
-    let (summary, seen) = running.end(1);
+    let (summary, seen) = running.end();
     assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
-    let paused = seen.iter().rposition(|piece| piece.clip.is_none()).unwrap();
+    let is_pause = |piece: &Piece| piece.clip.is_none() && piece.frames > 100;
+    let paused = seen.iter().rposition(is_pause).unwrap();
     let (left, resumed) = (seen[paused - 1], seen[paused + 1]);
     assert_eq!((left.clip, resumed.clip), (Some(3), Some(3)), "{seen:#?}");
     // It begins anew each 12 s. Five seconds have gone by, give or take a group.
