@@ -80,7 +80,7 @@ impl ControlServer {
         handed: Option<UnixListener>,
     ) -> Result<Self, SocketError> {
         let failed = |source| SocketError::Failed { path: path.to_owned(), source };
-        let listener = handed.map_or_else(|| bind(path), Ok)?;
+        let listener = handed.filter(|handed| is_at(handed, path)).map_or_else(|| bind(path), Ok)?;
         answers.upgrade.keep(HandedDescriptor::Control, listener.as_fd());
         let handed_over = answers.upgrade.handed_over();
         let (stop, stopped) = UnixStream::pair().map_err(failed)?;
@@ -128,6 +128,16 @@ fn watch_state(answers: &Arc<Answers>) {
 }
 
 /// Creates the socket. The umask of the service keeps it from others until its mode is set.
+/// Whether `handed` listens at `path`. If CONTROL_SOCKET has changed since, its own is removed.
+fn is_at(handed: &UnixListener, path: &Path) -> bool {
+    let at = handed.local_addr();
+    let Some(at) = at.as_ref().ok().and_then(|at| at.as_pathname()) else { return false };
+    if at != path {
+        let _ = fs::remove_file(at);
+    }
+    at == path
+}
+
 fn bind(path: &Path) -> Result<UnixListener, SocketError> {
     if path.as_os_str().len() > LONGEST_PATH {
         return Err(SocketError::TooLong(path.to_owned()));

@@ -111,7 +111,9 @@ impl HttpServer {
         };
         web.stop = Some(stop);
         let following = if config.fixed_port { 0 } else { FOLLOWING_PORTS };
-        let listener = listener.or_else(|| bind(&config.host, config.port, following));
+        let listener = listener
+            .filter(|handed| is_wanted(handed, &config.host, config.port, following))
+            .or_else(|| bind(&config.host, config.port, following));
         web.listener = listener.as_ref().and_then(|listener| listener.try_clone().ok());
         web.addr = listener.as_ref().and_then(|l| l.local_addr().ok());
         web.write_address_file();
@@ -199,11 +201,22 @@ impl Drop for HttpServer {
     }
 }
 
+fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let name = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    Ok((name, port).to_socket_addrs()?.collect())
+}
+
+/// Whether `handed`, which the process before has opened, listens where [`bind`] may.
+fn is_wanted(handed: &TcpListener, host: &str, port: u16, following: u16) -> bool {
+    let (Ok(at), Ok(addrs)) = (handed.local_addr(), addresses(host, port)) else { return false };
+    let is_port = port == 0 || (port..=port.saturating_add(following)).contains(&at.port());
+    is_port && addrs.iter().any(|addr| addr.ip() == at.ip())
+}
+
 /// Listens on `port` or the next free one of the `following`. Logs the result.
 fn bind(host: &str, port: u16, following: u16) -> Option<TcpListener> {
-    let name = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    let addrs: Vec<SocketAddr> = match (name, port).to_socket_addrs() {
-        Ok(addrs) => addrs.collect(),
+    let addrs = match addresses(host, port) {
+        Ok(addrs) => addrs,
         Err(e) => {
             log::error!("failed to find an address for PROMETHEUS_HOST {host:?}: {e}");
             return None;
@@ -254,5 +267,28 @@ fn log_first_failure(host: &str, port: u16, error: &io::Error) {
         log::error!(
             "failed to listen on port {port} of {host}: {error}; see PROMETHEUS_HOST and PROMETHEUS_PORT"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_of_the_process_before_is_used_where_the_settings_still_name_it() {
+        let handed = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = handed.local_addr().unwrap().port();
+        for (host, wanted, expected) in [
+            ("127.0.0.1", port, true),
+            ("127.0.0.1", port - 3, true),
+            ("127.0.0.1", 0, true),
+            ("127.0.0.1", port - 11, false),
+            ("127.0.0.1", port.saturating_add(1), false),
+            ("0.0.0.0", port, false),
+            ("[::1]", port, false),
+            ("no such host", port, false),
+        ] {
+            assert_eq!(is_wanted(&handed, host, wanted, FOLLOWING_PORTS), expected, "{host} {wanted}");
+        }
     }
 }

@@ -69,7 +69,7 @@ use crate::http::closed_within;
 const WRONG_KEYS: u32 = 5;
 
 /// A connection without media is closed this long after LIVE_GRACE at the latest.
-const IDLE: Duration = Duration::from_secs(2);
+pub(crate) const IDLE: Duration = Duration::from_secs(2);
 
 /// Why there is no live input.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +138,8 @@ impl LiveInput {
         });
         let address = settings.address.listen;
         let HandedInput { listener, publisher } = handed;
+        // The setting may have changed since.
+        let listener = listener.filter(|handed| handed.local_addr().is_ok_and(|at| at == address));
         let listener = match listener.map_or_else(|| listener::bind(address), Ok) {
             Ok(listener) => {
                 log::info!("live input: listens at {}", context.url());
@@ -179,13 +181,21 @@ impl LiveInput {
         self.copy.as_ref().map(AsFd::as_fd)
     }
 
-    /// The publisher that sends, for the process that takes this one's place. `None` without one, or
-    /// if it cannot go over: over TLS, or in the middle of a message for longer than `within`.
+    /// The publisher, for the process that takes this one's place. `None` without one, or if it
+    /// cannot go over: over TLS, or in the middle of a message for longer than `within`.
     pub(crate) fn take_publisher(&self, within: Duration) -> Option<(TcpStream, HandedPublisher)> {
         if self.phase() == LivePhase::Absent {
             return None;
         }
-        self.context.shared.take_publisher(within)
+        let taken = self.context.certificate.is_none().then(|| self.context.shared.take_publisher(within));
+        let taken = taken.flatten();
+        if taken.is_none() {
+            log::warn!(
+                "live input: the publisher cannot go over to another process (RTMPS, or within a message) and has to \
+                 connect again"
+            );
+        }
+        taken
     }
 
     /// The URL at which publishers connect, without a key.

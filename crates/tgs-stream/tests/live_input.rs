@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
@@ -57,18 +57,7 @@ impl Setup {
 
     fn with(change: impl FnOnce(&mut Live, &Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let address =
-            LiveAddress { secure: false, listen: "127.0.0.1:0".parse().unwrap(), app: "live".to_owned() };
-        let mut settings = Live {
-            address,
-            key: Some(Secret::new(KEY.to_owned())),
-            keys_file: None,
-            tls: None,
-            start: LiveStart::Now,
-            delay: Duration::from_secs(2),
-            grace: Duration::from_secs(10),
-            over_schedule: true,
-        };
+        let mut settings = settings_of("127.0.0.1:0".parse().unwrap());
         change(&mut settings, dir.path());
         logging::init("info");
         let (sender, events) = channel();
@@ -102,6 +91,19 @@ impl Setup {
             NextItem::Play(item) => item,
             other => panic!("{other:?}"),
         }
+    }
+}
+
+fn settings_of(listen: SocketAddr) -> Live {
+    Live {
+        address: LiveAddress { secure: false, listen, app: "live".to_owned() },
+        key: Some(Secret::new(KEY.to_owned())),
+        keys_file: None,
+        tls: None,
+        start: LiveStart::Now,
+        delay: Duration::from_secs(2),
+        grace: Duration::from_secs(10),
+        over_schedule: true,
     }
 }
 
@@ -168,6 +170,20 @@ fn read(item: &Item, seconds: &str) -> Vec<f64> {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
+}
+
+#[test]
+fn a_listener_of_the_process_before_serves_at_the_address_of_the_settings_only() {
+    let handed = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (first, free) = (handed(), handed().local_addr().unwrap());
+    let address = first.local_addr().unwrap();
+    for (settings, listener, expected) in [(address, first, address), (free, handed(), free)] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings_of(settings);
+        let handed = HandedInput { listener: Some(listener), publisher: None };
+        let input = LiveInput::start(&settings, dir.path(), handed, |_| ()).unwrap();
+        assert_eq!(input.local_addr(), Some(expected));
+    }
 }
 
 #[test]
