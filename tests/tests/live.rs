@@ -261,7 +261,7 @@ fn an_operator_takes_and_drops_the_publisher() {
 
 #[test]
 fn an_upgrade_keeps_the_publisher_and_what_an_operator_wants_of_it() {
-    let mut live = Live::start(&[("LIVE_START", "after")]);
+    let mut live = Live::start(&[("LIVE_START", "after"), ("LIVE_GRACE", "60s")]);
     let mut publisher = Publisher::start(&live.url, "");
     live.until(|now| now.live.as_ref().is_some_and(|live| live.state == LiveState::Flowing));
     live.client.call(&Call::LiveTake(NoParams {})).unwrap();
@@ -269,13 +269,16 @@ fn an_upgrade_keeps_the_publisher_and_what_an_operator_wants_of_it() {
     let state = live.dir.path().join("state");
     let (_, _second) = upgrade(&state).unwrap();
     live.client = connect(&state).unwrap();
-    // It was on air, so it does not wait for the end of the item.
+    // It was on air, so it does not wait for the end of the item of a minute.
     let took = live.until(|now| title(now) == Some("live"));
-    println!("on air again after {took:?}");
+    assert!(took < 20 * SECOND, "on air again after {took:?}");
     live.client.call(&Call::Next(NoParams {})).unwrap();
     live.until(|now| title(now) == Some("a"));
+    // Off air, and silent while it goes over.
+    publisher.signal(rustix::process::Signal::STOP);
     let (_, _third) = upgrade(&state).unwrap();
     live.client = connect(&state).unwrap();
+    publisher.signal(rustix::process::Signal::CONT);
     live.until(|now| now.live.as_ref().is_some_and(|live| live.waits_for_take));
     let shown = live.status().live.unwrap();
     assert_eq!(shown.publisher.unwrap().format, "H.264 640x360, AAC 48000 Hz mono");

@@ -10,7 +10,7 @@ use std::{
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,8 @@ use tgs_playout::{
 
 use crate::{
     live_input::{
-        HandedInput, HandedPublisher, LiveEvent, LiveInput, LiveInputError, LivePhase, LivePreview,
-        LivePublisher, PreviewRefused, UNNAMED_KEY,
+        HandedInput, HandedPublisher, IDLE as PUBLISHER_IDLE, LiveEvent, LiveInput, LiveInputError,
+        LivePhase, LivePreview, LivePublisher, PreviewRefused, UNNAMED_KEY,
     },
     schedule::SLOT_RANK,
 };
@@ -82,8 +82,9 @@ struct WantedState {
     is_taken: bool,
     /// Whether an operator has said so, or it was on air: it does not wait for the end of an item.
     at_once: bool,
-    /// The publisher that another process has handed over, until it sends.
-    handed: Option<HandedWish>,
+    /// What was wanted of the publisher that another process has handed over, until it sends, or
+    /// cannot any more.
+    handed: Option<(HandedWish, Instant)>,
     lane: Option<LiveLane>,
 }
 
@@ -99,7 +100,8 @@ struct HandedWish {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HandedLive {
     publisher: HandedPublisher,
-    wish: HandedWish,
+    /// `None` before its first keyframe.
+    wish: Option<HandedWish>,
 }
 
 #[derive(Debug, Clone)]
@@ -107,6 +109,14 @@ struct LiveLane {
     handle: LaneHandle,
     /// Ends the waits of its programme.
     over: Cancel,
+}
+
+impl WantedState {
+    /// What was wanted of a handed publisher with this key, once.
+    fn take_wish(&mut self, key_name: &str) -> Option<HandedWish> {
+        let (wish, until) = self.handed.take()?;
+        (wish.key_name == key_name && Instant::now() < until).then_some(wish)
+    }
 }
 
 impl LiveLane {
@@ -126,7 +136,7 @@ impl Wanted {
         match event {
             LiveEvent::Arrived(publisher) => {
                 state.publisher = Some(publisher.clone());
-                let handed = state.handed.take().filter(|wish| wish.key_name == publisher.key_name);
+                let handed = state.take_wish(&publisher.key_name);
                 (state.is_taken, state.at_once) =
                     handed.map_or((start != LiveStart::Ask, false), |wish| (wish.is_taken, wish.at_once));
             }
@@ -153,11 +163,11 @@ impl LiveTakeover {
     /// The publisher, for the process that takes this one's place; `None` if it cannot go over.
     pub(crate) fn hand_over(&self, within: Duration) -> Option<(TcpStream, HandedLive)> {
         let (socket, publisher) = self.shared.input.take_publisher(within)?;
-        let state = self.shared.wanted.lock();
-        let wish = HandedWish {
-            key_name: publisher.key_name().to_owned(),
-            is_taken: state.is_taken,
-            at_once: state.at_once,
+        let mut state = self.shared.wanted.lock();
+        let key_name = publisher.key_name().to_owned();
+        let wish = match &state.publisher {
+            Some(_) => Some(HandedWish { key_name, is_taken: state.is_taken, at_once: state.at_once }),
+            None => state.take_wish(&key_name),
         };
         Some((socket, HandedLive { publisher, wish }))
     }
@@ -171,6 +181,7 @@ impl LiveTakeover {
     ) -> Result<Self, LiveInputError> {
         let (publisher, wish) = publisher.map(|(socket, live)| ((socket, live.publisher), live.wish)).unzip();
         let handed = HandedInput { listener, publisher };
+        let wish = wish.flatten().map(|wish| (wish, Instant::now() + settings.grace + PUBLISHER_IDLE));
         let state = Mutex::new(WantedState { handed: wish, ..WantedState::default() });
         let wanted = Arc::new(Wanted { state, changed: Condvar::new() });
         let (noted, start) = (Arc::clone(&wanted), settings.start);

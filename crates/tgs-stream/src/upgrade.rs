@@ -12,7 +12,8 @@
 //! leaves the air at the position, closes its connection
 //! go ────────────────────────────────────────────> publishes
 //! <───────────────────────────────────────── live
-//! MAINPID= to systemd; leaves Telegram; ends ────> opens the session, the sockets and the log
+//! MAINPID= to systemd; the live publisher ───────> keeps its connection
+//! leaves Telegram; ends ─────────────────────────> opens the session, the sockets and the log
 //! ```
 //!
 //! Until `go` the successor touches nothing that is shared; if it fails, it is killed and the

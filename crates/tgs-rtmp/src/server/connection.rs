@@ -114,7 +114,16 @@ impl ServerConnection {
     /// Waits for the next event. [`ServerEvent::Ended`] is the last event; an error closes the
     /// connection.
     pub fn next_event(&mut self) -> Result<ServerEvent, ServerError> {
-        let outcome = self.wait_event();
+        loop {
+            if let Some(event) = self.next_event_soon()? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The same, but `None` after 50 ms without an event.
+    pub fn next_event_soon(&mut self) -> Result<Option<ServerEvent>, ServerError> {
+        let outcome = self.wait_event(Instant::now() + LOOK);
         if outcome.is_err() {
             self.close();
         }
@@ -141,7 +150,7 @@ impl ServerConnection {
         self.close();
     }
 
-    fn wait_event(&mut self) -> Result<ServerEvent, ServerError> {
+    fn wait_event(&mut self, until: Instant) -> Result<Option<ServerEvent>, ServerError> {
         loop {
             let now = Instant::now();
             if let Some(event) = self.session.next_event(now)? {
@@ -150,11 +159,14 @@ impl ServerConnection {
                     self.session.check_time(now)?;
                 }
                 self.write()?;
-                return Ok(event);
+                return Ok(Some(event));
             }
             self.session.check_time(now)?;
             if (self.cancelled)() {
                 return Err(ServerError::Cancelled);
+            }
+            if now >= until {
+                return Ok(None);
             }
             let written = self.write()?;
             let read = self.wire.read(&mut self.buffer);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::chunk::ChunkReader;
 
-/// Most bytes of a message that has begun to arrive: more than a chunk of common publishers
+/// Most received bytes that belong to no message yet: more than a chunk of common publishers
 /// (ffmpeg: 60,000) and one read.
 const MOST_WAITING: usize = 256 * 1024;
 
@@ -31,6 +31,8 @@ impl ServerSession {
     /// After success nothing may be received any more.
     pub fn hand_over(&mut self) -> Option<HandedSession> {
         let may = self.is_live() && self.out.is_empty() && self.reader.waiting()? <= MOST_WAITING;
+        // What is consumed does not go over.
+        self.reader.push(&[]);
         may.then(|| HandedSession {
             reader: mem::replace(&mut self.reader, ChunkReader::new(0)),
             chunk_size: self.writer.chunk_size,

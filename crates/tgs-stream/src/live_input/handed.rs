@@ -38,6 +38,15 @@ pub struct HandedPublisher {
 pub(super) type HandOver = SyncSender<(TcpStream, HandedPublisher)>;
 
 impl HandedPublisher {
+    /// Most bytes of the sequence headers of picture and sound; common ones have 100.
+    const LONGEST_HEADERS: usize = 64 * 1024;
+
+    /// Whether a publisher with these headers can go over.
+    pub(super) fn may_have(headers: &Headers) -> bool {
+        let len = |header: &Option<Tag>| header.as_ref().map_or(0, |tag| tag.body.len());
+        len(&headers.video) + len(&headers.audio) <= Self::LONGEST_HEADERS
+    }
+
     pub(super) fn new(key_name: String, address: IpAddr, session: HandedSession, headers: &Headers) -> Self {
         let body = |header: &Option<Tag>| header.as_ref().map(|tag| tag.body.to_vec());
         Self { key_name, address, session, video: body(&headers.video), audio: body(&headers.audio) }

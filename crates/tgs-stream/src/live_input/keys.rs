@@ -106,6 +106,12 @@ impl LiveKeys {
         Ok(Self { own, file: file.map(Path::to_owned), state: Mutex::new((version, keys)) })
     }
 
+    /// Whether there is a key with this name.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.own.iter().chain(&state.1).any(|known| known.name == name)
+    }
+
     /// The name of `key`, if it is one of the keys. Compares with all of them.
     pub(super) fn name_of(&self, key: &StreamKey) -> Option<String> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

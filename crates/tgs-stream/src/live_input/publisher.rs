@@ -111,6 +111,12 @@ pub(super) fn resume(
     stopped: UnixStream,
 ) {
     let address = handed.address;
+    if context.certificate.is_some() || !context.keys.has_name(&handed.key_name) {
+        return log::warn!(
+            "live input: the publisher “{}” of the process before is disconnected: it is not allowed any more",
+            handed.key_name
+        );
+    }
     let Ok(place) = context.shared.claim(&handed.key_name, address) else {
         return log::warn!("live input: a publisher has come before the one of the process before");
     };
@@ -186,8 +192,11 @@ fn copy(
 ) {
     let shared = &context.shared;
     loop {
-        match connection.next_event() {
-            Ok(ServerEvent::Media(tag)) => {
+        if shared.give_away(place, &mut connection, served) {
+            return;
+        }
+        match connection.next_event_soon() {
+            Ok(Some(ServerEvent::Media(tag))) => {
                 if let Some(problem) = unsupported(&tag) {
                     hold.leaves.store(true, Ordering::Relaxed);
                     context.refuse(address, RefusalReason::Codec, &problem);
@@ -197,17 +206,14 @@ fn copy(
                 if !shared.media(place, &tag) {
                     return;
                 }
-                if shared.give_away(place, &mut connection) {
-                    return served.set_handed_over();
-                }
             }
-            Ok(ServerEvent::Metadata(metadata)) => shared.metadata(place, metadata),
-            Ok(ServerEvent::Ended) => {
+            Ok(Some(ServerEvent::Metadata(metadata))) => shared.metadata(place, metadata),
+            Ok(Some(ServerEvent::Ended)) => {
                 hold.leaves.store(true, Ordering::Relaxed);
                 shared.leave(place, "it ended its stream");
                 return connection.finish();
             }
-            Ok(ServerEvent::Publishing | ServerEvent::Requested(_)) => {}
+            Ok(None | Some(ServerEvent::Publishing | ServerEvent::Requested(_))) => {}
             Err(ServerError::Cancelled) => return shared.lost(place),
             Err(error) => {
                 if shared.is_held_by(place) {

@@ -16,6 +16,7 @@ use tgs_rtmp::{
 
 use super::{
     buffer::{Cursor, LiveBuffer, ReadStep},
+    connections::ServedPublisher,
     handed::{HandOver, HandedPublisher},
     place::{LiveEvent, LivePhase, PlaceRefused, PublisherPlace},
     refusals::METRICS,
@@ -156,16 +157,28 @@ impl SharedLive {
 
     /// Gives the connection away, if it is asked for and between two messages. Then the caller
     /// drops it.
-    pub(super) fn give_away(&self, place: u64, connection: &mut ServerConnection) -> bool {
+    pub(super) fn give_away(
+        &self,
+        place: u64,
+        connection: &mut ServerConnection,
+        served: &ServedPublisher,
+    ) -> bool {
         let mut state = self.lock();
-        if state.hand_over.is_none() || !state.place.is_held_by(place) {
+        let is_asked = state.hand_over.is_some() && state.place.is_held_by(place);
+        if !is_asked || !HandedPublisher::may_have(state.buffer.headers()) {
             return false;
         }
         let Some((socket, session)) = connection.hand_over() else { return false };
-        let Some((key_name, address)) = state.place.hand_over(place) else { return false };
-        let handed = HandedPublisher::new(key_name, address, session, state.buffer.headers());
+        // From here on the socket is not this process's to shut down.
+        served.set_handed_over();
+        let asked = state.hand_over.take();
+        if let Some((give, (key_name, address))) = asked.zip(state.place.hand_over(place)) {
+            let handed = HandedPublisher::new(key_name, address, session, state.buffer.headers());
+            // If nobody waits any more, the connection closes.
+            let _ = give.try_send((socket, handed));
+        }
         state.buffer.close();
-        state.hand_over.take().is_some_and(|give| give.try_send((socket, handed)).is_ok())
+        true
     }
 
     /// Keeps the publisher's description of its stream.

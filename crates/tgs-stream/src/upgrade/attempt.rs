@@ -37,8 +37,9 @@ const LIVE_WITHIN: Duration = Duration::from_secs(10);
 /// How long further outputs and recording may take to end before the successor begins.
 const MEDIA_WITHIN: Duration = Duration::from_millis(300);
 
-/// How long a publisher may be in the middle of a message.
-const PUBLISHER_WITHIN: Duration = Duration::from_millis(300);
+/// How long a publisher may be in the middle of a message: a keyframe of 4 Mbit over a link of
+/// 2 Mbit/s. The successor is on air meanwhile.
+const PUBLISHER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where the broadcast leaves the air.
 enum Departure {
@@ -55,6 +56,7 @@ struct ReadySuccessor {
     process: Successor,
     channel: HandoverChannel,
     version: String,
+    takes_publisher: bool,
     departure: Departure,
 }
 
@@ -151,7 +153,9 @@ fn upgrade(upgrade: &Upgrade) -> Result<CompletedUpgrade, UpgradeError> {
                 Ok(at) => {
                     systemd::main_process(prepared.process.id());
                     let gap = (!matches!(prepared.departure, Departure::Silent)).then(|| at - gone);
-                    hand_publisher_over(upgrade, &mut prepared.channel);
+                    if prepared.takes_publisher {
+                        hand_publisher_over(upgrade, &mut prepared.channel);
+                    }
                     let ReadySuccessor { process, version, channel, .. } = prepared;
                     let pid = process.id();
                     process.release();
@@ -182,9 +186,11 @@ fn prepare(upgrade: &Upgrade, lead: Duration, deadline: Instant) -> Result<Ready
         UpgradeError::Successor { doing, why: ended.unwrap_or_else(|| error.to_string()) }
     };
     let doing = "did not start";
-    let version = match channel.receive(deadline) {
-        Ok(SuccessorSays::Hello { protocol: PROTOCOL, version }) => version,
-        Ok(SuccessorSays::Hello { protocol, version }) => {
+    let (version, takes_publisher) = match channel.receive(deadline) {
+        Ok(SuccessorSays::Hello { protocol: PROTOCOL, version, takes_publisher }) => {
+            (version, takes_publisher)
+        }
+        Ok(SuccessorSays::Hello { protocol, version, .. }) => {
             let why = format!("version {version} hands over by protocol {protocol}, this one by {PROTOCOL}");
             return Err(UpgradeError::Successor { doing: "cannot take over", why });
         }
@@ -212,7 +218,9 @@ fn prepare(upgrade: &Upgrade, lead: Duration, deadline: Instant) -> Result<Ready
         .map_err(|error| UpgradeError::Successor { doing, why: error.to_string() })?;
     upgrade.lock().position = position;
     match channel.receive(deadline) {
-        Ok(SuccessorSays::Ready) => Ok(ReadySuccessor { process, channel, version, departure }),
+        Ok(SuccessorSays::Ready) => {
+            Ok(ReadySuccessor { process, channel, version, takes_publisher, departure })
+        }
         Ok(SuccessorSays::Refuses { why }) => Err(UpgradeError::Successor { doing, why }),
         Ok(_) => Err(UpgradeError::Successor { doing, why: "it says something else".to_owned() }),
         Err(error) => Err(failed(doing, &mut process, error)),

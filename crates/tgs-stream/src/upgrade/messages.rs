@@ -18,6 +18,9 @@ pub(super) enum SuccessorSays {
         protocol: u32,
         /// Of the program.
         version: String,
+        /// Whether it understands `publisher`.
+        #[serde(default)]
+        takes_publisher: bool,
     },
     /// The first item is read ahead.
     Ready,

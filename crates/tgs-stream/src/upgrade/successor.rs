@@ -8,6 +8,7 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -74,7 +75,7 @@ pub(crate) fn predecessor() -> Result<Option<Predecessor>, CliError> {
 fn greet(channel: OwnedFd) -> Result<Predecessor, TakeoverFailed> {
     let mut channel = HandoverChannel::new(UnixStream::from(channel))?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    channel.send(&SuccessorSays::Hello { protocol: PROTOCOL, version }, &[])?;
+    channel.send(&SuccessorSays::Hello { protocol: PROTOCOL, version, takes_publisher: true }, &[])?;
     let PredecessorSays::Start(state) = channel.receive(Instant::now() + PATIENCE)? else {
         return Err(TakeoverFailed::Dropped);
     };
@@ -182,12 +183,17 @@ impl Predecessor {
                     *self.publisher.get_mut().unwrap_or_else(PoisonError::into_inner) =
                         socket.zip(Some(*live));
                 }
-                Ok(_) | Err(ChannelError::Unknown(_)) => {}
-                Err(ChannelError::TimedOut) => {
-                    return log::warn!("the process that was on air does not end; going on beside it");
-                }
-                Err(ChannelError::Closed | ChannelError::Failed(_)) => return,
+                // A socket beside what is not understood is closed: its publisher connects again.
+                Ok(_) | Err(ChannelError::Unknown(_)) => drop(self.channel.take_descriptors()),
+                Err(_) => break,
             }
+        }
+        drop(self.channel.take_descriptors());
+        while !self.channel.is_closed() {
+            if Instant::now() >= deadline {
+                return log::warn!("the process that was on air does not end; going on beside it");
+            }
+            thread::sleep(LOOK_EVERY);
         }
     }
 

@@ -141,8 +141,8 @@ fn messages_out_of_order_end_the_connection() {
     assert!(matches!(error, Err(ServerError::Handshake(b'G'))), "{error:?}");
 }
 
-/// The events of a publisher that is handed over after `cut` bytes, if that is possible, and whether
-/// it is; the server at the end.
+/// The events of a publisher that is handed over after `cut` bytes, if that is possible, and
+/// whether it is; the server at the end.
 fn handed_over_at(cut: usize, sent: &[u8]) -> (Vec<ServerEvent>, bool, ServerSession) {
     let mut server = live(config());
     let mut seen = events(&mut server, &sent[..cut]).unwrap();
