@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::process::Signal;
+use serde_json::Value;
 use tgs_control::{AsRunEntry, AsRunKind, Timestamp};
 use tgs_e2e::{
     broadcast::{Broadcast, Launch},
@@ -63,7 +64,10 @@ fn list(dir: &Path) {
 /// Waits until the position in b and the time on air are saved, as they are each second or so.
 fn wait_saved(broadcast: &Broadcast, dir: &Path) {
     let position = dir.join("state/position.json");
-    let is_b = || fs::read_to_string(&position).ok().filter(|now| now.contains("b.mp4"));
+    let is_b = || {
+        let saved: Value = serde_json::from_slice(&fs::read(&position).ok()?).ok()?;
+        saved["lists"][0]["item"].as_str()?.ends_with("b.mp4").then_some(())
+    };
     broadcast.until("the position in b to be saved", LIMIT, is_b).unwrap();
     let alive = dir.join("state/as-run.alive");
     let saved = fs::read(&alive).unwrap_or_default();

@@ -34,6 +34,10 @@ const CLIP: f64 = 12.0;
 /// How far a frame's colour may lie, in seconds: it has 8 steps a second, and an encoder.
 const NEAR: f64 = 0.3;
 
+/// How many commands of a test may show the filler, because the next encoder begins late. There are
+/// four or more.
+const MOST_LATE: usize = 3;
+
 /// Files that play before the rest of the list; the test adds to it.
 type SharedQueue = Arc<Mutex<Vec<PathBuf>>>;
 
@@ -288,16 +292,16 @@ impl Running {
         (summary, seen(&recording))
     }
 
-    /// The same. One piece of filler beyond `fillers`, of three seconds at most, is left out: on a
-    /// busy machine, an encoder may begin late once.
+    /// The same without the pieces of filler where an encoder has begun late, as on a busy machine:
+    /// all but the longest `fillers`.
     fn end_of_files(self, fillers: usize) -> (Summary, Vec<Piece>) {
         let (summary, mut seen) = self.end();
-        let late = seen.iter().enumerate().filter(|(_, piece)| piece.clip.is_none());
-        if late.clone().count() == fillers + 1 {
-            let (shortest, _) = late.min_by_key(|(_, piece)| piece.frames).unwrap();
-            let left_out = seen.remove(shortest);
-            assert!(left_out.frames <= 90, "{left_out:?} {seen:#?}");
-        }
+        let is_filler = |piece: &Piece| piece.clip.is_none();
+        let mut lengths: Vec<_> = seen.iter().filter(|p| is_filler(p)).map(|piece| piece.frames).collect();
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        let late = lengths.split_off(fillers.min(lengths.len()));
+        assert!(late.len() <= MOST_LATE && late.iter().all(|frames| *frames < 150), "{seen:#?}");
+        seen.retain(|piece| !is_filler(piece) || !late.contains(&piece.frames));
         (summary, seen)
     }
 }
@@ -471,9 +475,11 @@ fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() 
     let paused = seen.iter().rposition(is_pause).unwrap();
     let (left, resumed) = (seen[paused - 1], seen[paused + 1]);
     assert_eq!((left.clip, resumed.clip), (Some(3), Some(3)), "{seen:#?}");
-    // It begins anew each 12 s. Five seconds have gone by, give or take a group.
-    let skipped = (resumed.from - left.to).rem_euclid(CLIP);
-    assert!((2.5..8.5).contains(&skipped), "{skipped} s were skipped: {seen:#?}");
+    // It begins anew each 12 s. What the filler has bridged is missing, give or take a group, and
+    // what the broadcast was behind the source, whose encoder began late.
+    let bridged = seen[paused].frames as f64 / 30.0;
+    let behind = (resumed.from - left.to - bridged + CLIP / 2.0).rem_euclid(CLIP) - CLIP / 2.0;
+    assert!((-3.0..5.0).contains(&behind), "{behind} s: {seen:#?}");
     assert_eq!(seen.last().unwrap().clip, Some(0), "{seen:#?}");
 }
 
