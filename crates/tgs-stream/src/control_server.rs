@@ -164,3 +164,17 @@ fn bind(path: &Path) -> Result<UnixListener, SocketError> {
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_of_the_process_before_is_used_at_its_own_path_and_removed_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, other) = (dir.path().join("a.sock"), dir.path().join("b.sock"));
+        let listener = UnixListener::bind(&own).unwrap();
+        assert!(is_at(&listener, &own) && own.exists());
+        assert!(!is_at(&listener, &other) && !own.exists());
+    }
+}
