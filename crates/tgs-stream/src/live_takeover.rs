@@ -89,7 +89,7 @@ struct WantedState {
 }
 
 /// What is wanted of the publisher with this key.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct HandedWish {
     key_name: String,
     is_taken: bool,
