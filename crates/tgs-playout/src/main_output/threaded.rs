@@ -195,7 +195,6 @@ impl PublisherThread {
         if std::mem::replace(&mut self.again, true) {
             METRICS.reconnects.inc();
         }
-        log::info!("connected to {}", self.publisher.output());
         true
     }
 
@@ -271,12 +270,13 @@ impl PublisherThread {
         self.backlog.set_progress(Progress { connected: true, ..Progress::default() });
         self.shared_status.show(|status| status.publisher = PublisherState::Connected);
         METRICS.on_air.set(1);
+        log::info!("connected to {}", self.publisher.output());
     }
 
     fn lost(&mut self, broken: &SinkError) {
-        log::warn!("connection to {} lost: {broken}", self.publisher.output());
         self.publisher.lose();
         self.away(PublisherState::Reconnecting { cause: broken.to_string() });
+        log::warn!("connection to {} lost: {broken}", self.publisher.output());
     }
 
     fn away(&self, state: PublisherState) {

@@ -121,8 +121,8 @@ impl OutputThread {
         let level = if self.short { log::Level::Debug } else { log::Level::Info };
         let through = self.output.proxies.current().map(|proxy| format!(" through {proxy}"));
         let (name, through) = (&self.output.name, through.unwrap_or_default());
-        log::log!(level, "output {name}: connected to {target}{through}");
         self.output.show(PublisherState::Connected);
+        log::log!(level, "output {name}: connected to {target}{through}");
         let (reader, mut stream) = (self.queue.reader(), ContinuousStream::default());
         loop {
             let sent = self.send(&mut link, &reader, &mut stream);
@@ -180,11 +180,11 @@ impl OutputThread {
         if steady {
             self.backoff.reset();
         }
+        self.output.show(PublisherState::Reconnecting { cause: cause.clone() });
         if self.failure.is_due(&cause, Instant::now(), SILENCE) || steady {
             let what = if connected.is_some() { "lost the connection" } else { "cannot publish" };
             log::warn!("output {name}: {what} to {target}: {cause}; trying again");
         }
-        self.output.show(PublisherState::Reconnecting { cause });
         let end = Instant::now() + self.backoff.next_delay();
         while Instant::now() < end && !self.output.is_paused() && !self.cancel.wait(GATHER) {}
     }

@@ -57,14 +57,14 @@ impl Playout {
     pub(super) fn enter_filler(&mut self) {
         let asked_for = self.switch.current().read_ahead.requested_change();
         if let Some(cause) = asked_for.filter(|_| !self.source_is_slow()) {
-            log::info!("filler on air: {cause}");
             self.show_filler(cause.to_owned());
+            log::info!("filler on air: {cause}");
             return;
         }
         if let Some(lane) = self.switch.current_lane().filter(|_| self.holds_with_filler()) {
             let cause = format!("“{}” is over before its time", lane.name);
+            self.show_filler(cause.clone());
             log::info!("filler on air: {cause}");
-            self.show_filler(cause);
             return;
         }
         let status = self.shared_status.read().status;
@@ -80,8 +80,8 @@ impl Playout {
         } else {
             "the next item is not ready".to_owned()
         };
+        self.show_filler(cause.clone());
         log::warn!("filler on air: {cause}");
-        self.show_filler(cause);
     }
 
     pub(super) fn show_filler(&mut self, cause: String) {

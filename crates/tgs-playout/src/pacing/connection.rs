@@ -38,9 +38,9 @@ impl Playout {
     /// Records the loss of the connection and the position up to which everything has arrived.
     pub(super) fn lost(&mut self, broken: &SinkError) {
         let Some(output) = self.direct().map(|publisher| publisher.output().to_string()) else { return };
-        log::warn!("connection to {output} lost: {broken}");
         let cause = broken.to_string();
         self.shared_status.show(|status| status.publisher = PublisherState::Reconnecting { cause });
+        log::warn!("connection to {output} lost: {broken}");
         METRICS.on_air.set(0);
         self.note_arrived();
         self.tracker.outage_began(&broken.to_string(), self.arrived);
@@ -71,11 +71,12 @@ impl Playout {
         if again {
             METRICS.reconnects.inc();
         }
+        self.tracker.connected(!self.until_keyframe);
+        // Who reads the line of the log finds the state in the status.
+        self.shared_status.show(|status| status.publisher = PublisherState::Connected);
         if let Some(publisher) = self.direct() {
             log::info!("connected to {}", publisher.output());
         }
-        self.tracker.connected(!self.until_keyframe);
-        self.shared_status.show(|status| status.publisher = PublisherState::Connected);
         self.switch.set_at_live_edge(false);
         Ok(())
     }
@@ -88,12 +89,13 @@ impl Playout {
         }
         publisher.lose();
         let (output, text) = (publisher.output().to_string(), broken.to_string());
+        self.tracker.outage_began(&text, self.arrived);
+        self.monitors.flush(|| self.main.current_group());
+        let cause = text.clone();
+        self.shared_status.show(|status| status.publisher = PublisherState::Reconnecting { cause });
         if self.attempts.is_news(&text, self.clock.now()) {
             log::warn!("cannot publish to {output}: {text}; trying again");
         }
-        self.tracker.outage_began(&text, self.arrived);
-        self.monitors.flush(|| self.main.current_group());
-        self.shared_status.show(|status| status.publisher = PublisherState::Reconnecting { cause: text });
         if self.clock.wait(self.attempts.next_delay(), &self.cancel) {
             return Err(PlayoutEnd::Cancelled);
         }

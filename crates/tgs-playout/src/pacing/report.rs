@@ -21,18 +21,14 @@ impl Playout {
         if let MainOutput::Direct(_) = self.main {
             METRICS.on_air.set(1);
         }
-        self.sent_at = Some(self.clock.now());
+        let first = self.sent_at.replace(self.clock.now()).is_none();
         // Sound of the item before may still follow.
         let known = |newest: &u64| lane_of(*newest) == lane_of(origin.seq) && *newest >= origin.seq;
-        if origin.seq > 0 && !self.newest.iter().any(known) {
+        let begun = origin.seq > 0 && !self.newest.iter().any(known);
+        if begun {
             self.note_begun(origin.seq);
             self.played += 1;
             METRICS.streams_played.inc();
-            if let Some(item) = self.switch.item(origin.seq) {
-                #[cfg(test)]
-                crate::faults::strike("the playout thread", &item.item.title);
-                log::info!("on air: {}", item.item.title);
-            }
         }
         if picture {
             self.tracker.picture(origin, self.switch.item(origin.seq), self.switch.lane(origin));
@@ -42,7 +38,13 @@ impl Playout {
         if origin.seq == 0 && picture {
             METRICS.filler_seconds.inc_by(self.timeline.picture_seconds());
         }
-        self.report(changed);
+        self.report(first || changed);
+        // Who reads this line finds the item in the status.
+        if begun && let Some(item) = self.switch.item(origin.seq) {
+            #[cfg(test)]
+            crate::faults::strike("the playout thread", &item.item.title);
+            log::info!("on air: {}", item.item.title);
+        }
     }
 
     /// Remembers an item, so that it is counted once, also if lanes interrupt it.
