@@ -116,12 +116,12 @@ impl StandbySession {
     }
 
     fn report(&self, valid: bool, why: &str) {
+        METRICS.set_standby(valid);
+        self.status.update(|status| status.standby_valid = Some(valid));
         if !valid {
             let run = remedy::command("tgs-session --standby --write-env");
             log::warn!("STANDBY_SESSION_STRING cannot be used: {why}; run: {run}");
         }
-        METRICS.set_standby(valid);
-        self.status.update(|status| status.standby_valid = Some(valid));
     }
 }
 
