@@ -29,8 +29,10 @@ const LATEST: Duration = Duration::from_mins(1);
 const MOST_PENDING: usize = 4;
 /// Shortest time between two texts that ask a user to wait.
 const BUSY_EVERY: Duration = Duration::from_secs(10);
-/// When a panel is shown again after a command: it takes effect a moment after its answer.
-const REFRESH_AFTER: [Duration; 2] = [Duration::from_millis(1500), Duration::from_secs(5)];
+/// When a panel is shown again after a command: it takes effect a moment after its answer, and
+/// later where the next item is a page for yt-dlp or the machine is busy.
+const REFRESH_AFTER: [Duration; 3] =
+    [Duration::from_millis(1500), Duration::from_secs(5), Duration::from_secs(15)];
 
 /// What the daemon does next.
 #[derive(Debug, PartialEq)]
@@ -255,8 +257,8 @@ impl Conversation {
                 chat.pending += 1;
                 actions.push(BotAction::Ask(ChannelRequest {
                     user_id,
-                    // Only the last one: a picture costs a run of ffmpeg.
-                    with_picture: below_picture && chat.refresh.is_empty(),
+                    // Not the first one: a picture costs a run of ffmpeg.
+                    with_picture: below_picture && chat.refresh.len() + 1 < REFRESH_AFTER.len(),
                     below_picture,
                     ..ChannelRequest::unseen(channel.clone(), MessagePlace::Edited(message_id))
                 }));

@@ -73,7 +73,7 @@ fn pictures_show_what_is_on_air_and_films_are_queued() {
 
     // Only administrators send films.
     let film = films.join("Кино: ночь.mp4");
-    colours::make("lime", 6_000, Beginning::Plain, &film).unwrap();
+    colours::make("lime", 10_000, Beginning::Plain, &film).unwrap();
     people.send_file(Bob, &film);
     people.expect(Bob, "not steer", &bot);
     people.send_file(Mallory, &film);
@@ -97,7 +97,7 @@ fn pictures_show_what_is_on_air_and_films_are_queued() {
     people.expect(Alice, "✔ готово", &bot);
     assert!(names(&media).contains(&"Кино_ ночь.mp4".to_owned()), "{:?}", names(&media));
     people.send(Alice, "/next");
-    people.expect(Alice, "▶ Кино_ ночь", &bot);
+    until("the film", 30 * SECOND, || (title(&mut client) == "Кино_ ночь").then_some(())).unwrap();
     people.send(Alice, "/now");
     people.expect(Alice, "▶ Кино_ ночь", &bot);
     until("an empty directory", 90 * SECOND, || names(&media).is_empty().then_some(())).unwrap();
