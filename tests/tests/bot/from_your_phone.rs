@@ -77,7 +77,7 @@ fn trouble_is_reported_looked_at_steered_and_over() {
     // In the morning, the digest: once, whatever is restarted.
     let clock = Command::new("date").arg("+%H:%M").output().unwrap().stdout;
     let settings = [settings[0], ("BOT_DIGEST", str::from_utf8(&clock).unwrap().trim())];
-    let received = people.received(Alice);
+    let answers = people.answers(Alice);
     let bot = Bot::start_with(&dc, dir.path(), &socket, &hook, &settings);
     let digest = people.wait_any(Alice, "📊 За последние 24 часа", &bot);
     assert!(digest["text"].as_str().unwrap().contains("📺 main\nэлементов: "), "{digest}");
@@ -86,5 +86,5 @@ fn trouble_is_reported_looked_at_steered_and_over() {
     people.send(Alice, "/help");
     people.expect(Alice, "/playlist", &bot);
     assert!(bot.stop().success());
-    assert_eq!(people.received(Alice), received + 2);
+    assert_eq!(people.answers(Alice), answers + 2);
 }
