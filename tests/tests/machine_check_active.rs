@@ -125,7 +125,7 @@ fn each_failure_has_its_name_and_its_remedy() {
             && text.contains("tgs-check-active skipped.service --restart starts it"),
         "{text}"
     );
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(10));
 
     let (code, text) = check(&machine, "ok --restart --stable 1");
     assert_eq!(code, 0, "{text}");
@@ -137,7 +137,7 @@ fn each_failure_has_its_name_and_its_remedy() {
 fn a_service_that_was_up_for_a_moment_is_not_up() {
     let machine = boot();
     // What "restart, then is-active" takes for good.
-    unit(&machine, "moment.service", "Restart=always\nRestartSec=1\nExecStart=sh -c 'sleep 3; exit 1'");
+    unit(&machine, "moment.service", "Restart=always\nRestartSec=1\nExecStart=sh -c 'sleep 4; exit 1'");
     assert_eq!(machine.sh("systemctl restart moment; systemctl is-active moment").unwrap(), "active");
     let (code, text) = check(&machine, "moment --restart --timeout 30");
     assert_eq!(code, 1);
@@ -177,7 +177,7 @@ fn the_health_page_may_say_what_it_said_before() {
         "page.service",
         "ExecStartPre=-sh -c 'mv /run/next /run/page'\nExecStart=/usr/bin/python3 /opt/page.py",
     );
-    let restart = |before: &str, after: &str| {
+    let restart = |before: &str, after: &str, timeout: u32| {
         machine
             .sh(&format!(
                 "echo '{before}' >/run/page; rm -f /run/next /run/metrics.port; systemctl restart page"
@@ -187,7 +187,8 @@ fn the_health_page_may_say_what_it_said_before() {
             .wait_for("the page", Duration::from_secs(10), || machine.sh("test -s /run/metrics.port").is_ok())
             .unwrap();
         machine.sh(&format!("echo '{after}' >/run/next")).unwrap();
-        check(&machine, "page --restart --stable 1 --timeout 4 --healthz /run/metrics.port")
+        let args = format!("page --restart --stable 1 --timeout {timeout} --healthz /run/metrics.port");
+        check(&machine, &args)
     };
     let cases = [
         ("200 ok", "200 ok", 0),
@@ -200,7 +201,8 @@ fn the_health_page_may_say_what_it_said_before() {
         ("200 ok", "500 what", 1),
     ];
     for (before, after, expected) in cases {
-        let (code, text) = restart(before, after);
+        // What fails takes all of its time.
+        let (code, text) = restart(before, after, if expected == 0 { 20 } else { 4 });
         assert_eq!(code, expected, "{before} -> {after}: {text}");
         assert_eq!(text.contains("runs, but does not work"), expected == 1, "{text}");
         assert!(!text.contains("abcdef"), "{text}");

@@ -423,11 +423,12 @@ fn coming_items_are_encoded_while_the_broadcast_has_all_it_wants() {
             calls.lines().filter(|call| call.contains(&name)).count()
         };
         let encoded: Vec<usize> = files.iter().map(count).collect();
-        if encoded == [1, 1, 1] {
-            assert!(video.len().abs_diff(14 * 30) <= 2, "{} pictures", video.len());
+        assert!(video.len() + 2 >= 14 * 30, "{} pictures", video.len());
+        // More pictures are filler.
+        if encoded == [1, 1, 1] && video.len() <= 14 * 30 + 2 {
             break;
         }
-        assert!(turn < 2, "{encoded:?} encoders\n{calls}");
+        assert!(turn < 2, "{} pictures, {encoded:?} encoders\n{calls}", video.len());
     }
     assert_eq!(cache_files(dir.path()).len(), 3);
 }

@@ -195,7 +195,7 @@ fn goes(client: &mut TcpStream, within: Duration) -> bool {
 /// One byte at a time is within every limit of bytes: the time for the whole is what ends it.
 #[test]
 fn who_trickles_is_given_up_when_the_time_is_over() {
-    let limit = SECOND / 2;
+    let limit = 2 * SECOND;
     let trickle = |mut client: TcpStream, bytes: Vec<u8>| {
         for byte in bytes {
             if client.write_all(&[byte]).is_err() || goes(&mut client, Duration::from_millis(5)) {

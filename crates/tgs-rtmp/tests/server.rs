@@ -41,7 +41,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const KEY: &str = "s3cr3t";
 
 fn config() -> ServerConfig {
-    let limits = ServerLimits { time_to_publish: 5 * SECOND, idle: 5 * SECOND, ..Default::default() };
+    let limits = ServerLimits { time_to_publish: 60 * SECOND, idle: 60 * SECOND, ..Default::default() };
     ServerConfig { limits, ..ServerConfig::new(KeyCheck::Exactly(StreamKey::new(KEY))) }
 }
 

@@ -78,6 +78,17 @@ impl Setup {
         self.events.recv_timeout(PATIENCE).unwrap()
     }
 
+    /// The next event but that the publisher stalls or flows again: on a busy machine it does so at
+    /// any time.
+    fn event_but_stalls(&self) -> LiveEvent {
+        loop {
+            match self.event() {
+                LiveEvent::Stalled | LiveEvent::Returned(_) => {}
+                event => return event,
+            }
+        }
+    }
+
     fn arrived(&self) -> String {
         match self.event() {
             LiveEvent::Arrived(publisher) => publisher.format,
@@ -205,8 +216,7 @@ fn ffmpeg_goes_live_is_probed_and_read_and_leaves() {
     let times = read(&item, "2");
     assert!(times.len() >= 50 && times[0] < 0.2, "{times:?}");
     drop(publisher);
-    assert_eq!(setup.event(), LiveEvent::Stalled);
-    let LiveEvent::Left { why } = setup.event() else { panic!() };
+    let LiveEvent::Left { why } = setup.event_but_stalls() else { panic!() };
     assert!(why.starts_with("no media for 3 s"), "{why}");
     assert!(read(&item, "2").is_empty());
 }
@@ -237,7 +247,8 @@ fn strangers_are_refused_with_a_word_and_the_publisher_notices_nothing() {
     assert!(!shown.contains(KEY) && !shown.contains("another-key"), "{shown}");
     // The publisher still flows.
     assert!(read(&item, "1").len() >= 25);
-    assert!(setup.events.try_recv().is_err());
+    let other = |event: &LiveEvent| !matches!(event, LiveEvent::Stalled | LiveEvent::Returned(_));
+    assert_eq!(setup.events.try_iter().find(other), None);
     drop(publisher);
 }
 
@@ -290,7 +301,7 @@ fn a_codec_that_is_not_supported_is_named() {
 
 #[test]
 fn a_lost_publisher_returns_and_its_stream_is_handed_out_again() {
-    let setup = Setup::new();
+    let setup = Setup::with(|live, _| live.grace = Duration::from_mins(1));
     let url = setup.url(&format!("live/{KEY}"));
     let publisher = publish(&url, "");
     setup.arrived();
@@ -298,15 +309,15 @@ fn a_lost_publisher_returns_and_its_stream_is_handed_out_again() {
     let NextItem::Play(first) = programme.next() else { panic!() };
     assert!(!read(&first, "1").is_empty());
     drop(publisher);
-    assert_eq!(setup.event(), LiveEvent::Stalled);
+    while setup.event() != LiveEvent::Stalled {}
     let publisher = publish(&url, "-s 640x360");
-    let LiveEvent::Returned(again) = setup.event() else { panic!() };
-    assert!(again.format.starts_with("H.264 640x360"), "{}", again.format);
+    let again = |event: LiveEvent| matches!(event, LiveEvent::Returned(again) if again.format.starts_with("H.264 640x360"));
+    while !again(setup.event()) {}
     let NextItem::Play(second) = programme.next() else { panic!() };
     assert!(second.turn > first.turn);
     assert!(read(&second, "1").len() >= 25);
     assert!(setup.input.drop_publisher("dropped"));
-    assert_eq!(setup.event(), LiveEvent::Left { why: "dropped".to_owned() });
+    assert_eq!(setup.event_but_stalls(), LiveEvent::Left { why: "dropped".to_owned() });
     assert!(matches!(programme.next(), NextItem::End));
     drop(publisher);
     let away = messages(publish(&url, ""));

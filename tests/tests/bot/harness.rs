@@ -310,7 +310,12 @@ impl People {
         self.ask(who, json!({ "do": "count" }))["received"].as_u64().unwrap()
     }
 
-    /// The same without reports of faults.
+    /// The number of messages from the bot that contain `text`.
+    pub(crate) fn containing(&mut self, who: Who, text: &str) -> u64 {
+        self.ask(who, json!({ "do": "count", "text": text }))["containing"].as_u64().unwrap()
+    }
+
+    /// [`People::received`] without reports of faults.
     pub(crate) fn answers(&mut self, who: Who) -> u64 {
         self.ask(who, json!({ "do": "count" }))["answers"].as_u64().unwrap()
     }

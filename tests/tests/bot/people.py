@@ -135,8 +135,9 @@ class Person:
         except errors.RPCError as error:
             return {"error": type(error).__name__}
 
-    async def count(self):
-        return {"received": self.received, "answers": self.answers}
+    async def count(self, text=""):
+        containing = sum(text in message.raw_text for message in self.messages.values())
+        return {"received": self.received, "answers": self.answers, "containing": containing}
 
 
 async def main():

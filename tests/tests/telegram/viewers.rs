@@ -160,7 +160,7 @@ fn trouble_with_the_check_is_no_trouble_with_the_session() {
 #[test]
 fn a_scheduled_live_stream_is_started_when_it_is_due() {
     let scene = Scene::new().unwrap();
-    scene.dc.schedule_rtmp(World::CHANNEL, 6);
+    scene.dc.schedule_rtmp(World::CHANNEL, 15);
     let mut broadcast = start(&scene);
     health(&broadcast, 503, "waiting_call: failed to start the live stream: it is scheduled for ");
     assert_eq!(scene.dc.count("phone.startScheduledGroupCall"), 0);

@@ -48,7 +48,7 @@ impl Scene {
         let browser = &self.browser;
         browser.wait("document.getElementById('live-preview')?.disabled === true");
         let publisher = Publisher::start(self.dir.path());
-        browser.wait_for("document.getElementById('live-preview')?.disabled === false", 10 * SECOND);
+        browser.wait_for("document.getElementById('live-preview')?.disabled === false", 30 * SECOND);
         browser.click("#live-preview");
         shows_in(browser, "preview", "blue");
         is_accessible(browser, "preview");

@@ -39,9 +39,9 @@ const CLIPS: [(&str, &str, [u8; 3]); 4] = [
     ("grey", "0x808080", [128, 128, 128]),
 ];
 
-/// A clip with this colour in its middle, two minutes long; made once.
+/// A clip with this colour in its middle, ten minutes long; made once.
 fn colour(name: &str) -> PathBuf {
-    let path = target_dir("colours").unwrap().join(format!("{name}.mp4"));
+    let path = target_dir("colours").unwrap().join(format!("{name}-600s.mp4"));
     if !path.exists() {
         let (_, colour, _) = CLIPS.iter().find(|(known, ..)| *known == name).unwrap();
         // The last one is the picture in the guide.
@@ -49,13 +49,19 @@ fn colour(name: &str) -> PathBuf {
             "grey" => format!("testsrc2=s=426x240:r=30,drawbox=x=163:y=90:w=100:h=60:t=fill:color={colour}"),
             _ => format!("color=c={colour}:s=426x240:r=30"),
         };
-        let args = format!(
-            "-f lavfi -i {picture} -f lavfi -i sine=frequency=330:sample_rate=48000 -t 120 \
+        let once = format!(
+            "-f lavfi -i {picture} -f lavfi -i sine=frequency=330:sample_rate=48000 -t 60 \
              -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac"
         );
-        let args: Vec<_> = args.split_whitespace().map(str::to_owned).collect();
-        let new = path.with_extension(format!("{}.mp4", std::process::id()));
-        ffmpeg(&args, &new).unwrap();
+        let made = |args: &str, name: &str| {
+            let args: Vec<_> = args.split_whitespace().map(str::to_owned).collect();
+            let new = path.with_extension(format!("{}.{name}.mp4", std::process::id()));
+            ffmpeg(&args, &new).unwrap();
+            new
+        };
+        let minute = made(&once, "minute");
+        let new = made(&format!("-stream_loop 9 -i {} -c copy", minute.display()), "whole");
+        fs::remove_file(minute).unwrap();
         fs::rename(new, &path).unwrap();
     }
     path

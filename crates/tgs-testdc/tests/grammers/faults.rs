@@ -244,7 +244,7 @@ fn garbage_breaks_the_connection_and_nothing_else() {
 #[test]
 fn a_slow_answer_holds_up_no_other() {
     let (dc, session) = example();
-    let delay = Duration::from_millis(200);
+    let delay = Duration::from_secs(2);
     dc.fault(Fault::Delay(delay), When::method("users.getUsers").times(1));
     runtime().block_on(async {
         let pool = pool(&dc, &[&session]);

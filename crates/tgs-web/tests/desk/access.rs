@@ -76,10 +76,10 @@ fn the_cookie_is_out_of_reach_and_ends_with_the_session() {
 
 #[test]
 fn an_unused_session_ends() {
-    let desk = Desk::with("WEB_SESSION_IDLE=1s", &[]);
+    let desk = Desk::with("WEB_SESSION_IDLE=3s", &[]);
     let cookie = desk.sign_in("anna");
     assert_eq!(desk.get("/api/me", &cookie).status, 200);
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    std::thread::sleep(std::time::Duration::from_millis(3100));
     assert_eq!(desk.get("/api/me", &cookie).status, 401);
 }
 
