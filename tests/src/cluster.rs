@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 use tgs_testdc::{TestDc, World};
 
@@ -202,10 +202,5 @@ impl Cluster {
             }
         }
         Ok(())
-    }
-
-    /// A number of a host and its opposite, by what the ingest sees.
-    fn active(&self) -> Result<usize> {
-        self.publications.active().context("no host publishes")
     }
 }

@@ -45,9 +45,11 @@ fn no_child_outlives_a_killed_tool() {
     let ingest = Ingest::start().unwrap();
     let (_web, hanging) = hanging();
     let mut broadcast = broadcast(&ingest.url("key"), "ffmpeg", &hanging);
-    broadcast.wait_log(&["on air: "], 10 * SECOND).unwrap();
-    for kind in [Process::is_encoder, Process::is_sender, |p: &Process| p.args[0].ends_with("ffprobe")] {
-        broadcast.wait_process(10 * SECOND, kind).unwrap();
+    broadcast.wait_log(&[" INFO  on air: "], 60 * SECOND).unwrap();
+    for kind in [Process::is_encoder, Process::is_sender, |p: &Process| {
+        p.args.first().is_some_and(|name| name.ends_with("ffprobe"))
+    }] {
+        broadcast.wait_process(60 * SECOND, kind).unwrap();
     }
     let processes = broadcast.processes();
     broadcast.signal(Signal::KILL).unwrap();
@@ -71,7 +73,7 @@ fn it_says_goodbye_and_ends_within_three_seconds() {
     for (publisher, signal) in [("native", Signal::TERM), ("ffmpeg", Signal::INT)] {
         let ingest = Ingest::start().unwrap();
         let broadcast = broadcast(&ingest.url("key"), publisher, &hanging);
-        ingest.wait("media", 20 * SECOND, has_media).unwrap();
+        ingest.wait("media", 60 * SECOND, has_media).unwrap();
         stops(publisher, broadcast, signal);
         ingest.wait_ended(SECOND).unwrap();
         let record = ingest.record().unwrap();
@@ -92,23 +94,25 @@ fn it_ends_in_time_whatever_it_was_doing() {
     let unanswered = broadcast(&silent.url("key"), "native", &hanging);
     let ingest = Ingest::start().unwrap();
     let waiting = Launch::to(ingest.url("key")).unwrap().play([&hanging]).start().unwrap();
-    unreachable.wait_log(&["refuses connections"], 10 * SECOND).unwrap();
+    unreachable.wait_log(&["refuses connections"], 60 * SECOND).unwrap();
     stops("reconnecting", unreachable, Signal::TERM);
-    silent.wait("a connection", 10 * SECOND, |records| !records.is_empty()).unwrap();
+    silent.wait("a connection", 60 * SECOND, |records| !records.is_empty()).unwrap();
     stops("connecting", unanswered, Signal::TERM);
-    waiting.wait_process(10 * SECOND, |p| p.args[0].ends_with("ffprobe")).unwrap();
+    waiting
+        .wait_process(60 * SECOND, |p| p.args.first().is_some_and(|name| name.ends_with("ffprobe")))
+        .unwrap();
     stops("probing", waiting, Signal::TERM);
     let stalled = broadcast(&ingest.url("key"), "native", &hanging);
-    stalled.wait_log(&["on air: "], 20 * SECOND).unwrap();
-    stalled.wait_process(10 * SECOND, Process::is_encoder).unwrap().signal(Signal::STOP).unwrap();
+    stalled.wait_log(&[" INFO  on air: "], 60 * SECOND).unwrap();
+    stalled.wait_process(60 * SECOND, Process::is_encoder).unwrap().signal(Signal::STOP).unwrap();
     stops("encoder stopped", stalled, Signal::TERM);
     let starting = broadcast(&ingest.url("key"), "native", &hanging);
-    starting.until("its first child", 5 * SECOND, || starting.processes().into_iter().next()).unwrap();
+    starting.until("its first child", 60 * SECOND, || starting.processes().into_iter().next()).unwrap();
     stops("starting", starting, Signal::TERM);
     for publisher in ["native", "ffmpeg"] {
         let ingest = Ingest::start().unwrap();
         let unheard = broadcast(&ingest.url("key"), publisher, &hanging);
-        ingest.wait("media", 20 * SECOND, has_media).unwrap();
+        ingest.wait("media", 60 * SECOND, has_media).unwrap();
         ingest.pause();
         stops("server reads no more", unheard, Signal::TERM);
     }
@@ -119,7 +123,7 @@ fn a_second_signal_ends_it_at_once() {
     let (_web, hanging) = hanging();
     let ingest = Ingest::start().unwrap();
     let mut broadcast = broadcast(&ingest.url("key"), "native", &hanging);
-    ingest.wait("media", 20 * SECOND, has_media).unwrap();
+    ingest.wait("media", 60 * SECOND, has_media).unwrap();
     // The goodbye waits for this server.
     ingest.pause();
     let processes = broadcast.processes();

@@ -72,7 +72,7 @@ fn a_taken_port_is_told_and_the_next_free_one_is_used() {
     let (port, taken) = taken_ports(2);
     let launch = Launch::to("out.flv").unwrap().play([PLAIN.path().unwrap()]).arg("--realtime");
     let mut broadcast = launch.set("PROMETHEUS_PORT", port.to_string()).start().unwrap();
-    broadcast.wait_log(&["on air: "], LIMIT).unwrap();
+    broadcast.wait_log(&[" INFO  on air: "], LIMIT).unwrap();
     let log = broadcast.log();
     let one = |level: &str, parts: &[&str]| {
         let lines: Vec<_> = log.lines().filter(|line| line.contains(level)).collect();
@@ -156,6 +156,7 @@ fn the_pages_of_a_broadcast_that_flows() {
     let ingest = Ingest::start().unwrap();
     let clip = PLAIN.path().unwrap();
     let mut broadcast = Launch::to(ingest.url("key")).unwrap().play([&clip]).start().unwrap();
+    broadcast.wait_log(&[" INFO  on air: "], LIMIT).unwrap();
     broadcast.wait_metric("tgs_output_media_seconds_total", 2.5, LIMIT).unwrap();
     let began = broadcast.metric("tgs_last_progress_timestamp_seconds").unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
@@ -182,7 +183,9 @@ fn the_pages_of_a_broadcast_that_flows() {
         assert!((low..=high).contains(value), "{name} {value}");
     }
     assert_eq!(broadcast.get("/healthz").unwrap(), (200, "ok\n".to_owned()));
-    let status = broadcast.status().unwrap().engine;
+    // Between two rounds of the clip the filler may be on air.
+    let item = || Some(broadcast.status().ok()?.engine).filter(|it| matches!(it.on_air, OnAir::Item(_)));
+    let status = broadcast.until("the item", LIMIT, item).unwrap();
     let OnAir::Item(item) = &status.on_air else { panic!("{status:?}") };
     assert_eq!(item.id, clip.to_str().unwrap());
     assert!((0.0..3.1).contains(&item.offset_seconds), "{status:?}");

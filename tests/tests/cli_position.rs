@@ -150,7 +150,7 @@ fn a_shuffled_round_is_finished_after_a_restart() {
     let items = home.items(names);
     let launch = || home.launch("out.flv").play(&items).set("SHUFFLE", "1").set("LOOP", "0");
     // In the fourth.
-    let first = stopped_after(7.2, launch().arg("--realtime"));
+    let first = stopped_after(6.3, launch().arg("--realtime"));
     let second = launch().finish(LIMIT).unwrap();
     let (before, mut after) = (first.on_air(), second.on_air());
     assert_eq!(before.last(), Some(&after.remove(0)), "{before:?}, then {after:?}");
@@ -172,7 +172,7 @@ fn a_removed_item_is_replaced_by_its_follower() {
         fs::write(&list, entries.replace(' ', ".mp4\n") + ".mp4\n").unwrap();
         home.launch("out.flv").arg("--playlist").arg(&list).set("LOOP", "0")
     };
-    let first = stopped_after(2.7, launch("a b c d").arg("--realtime"));
+    let first = stopped_after(2.4, launch("a b c d").arg("--realtime"));
     assert_eq!(first.on_air(), ["a", "b"]);
     let second = launch("d a c").finish(LIMIT).unwrap();
     assert_eq!(second.on_air(), ["c"]);
@@ -188,7 +188,7 @@ fn an_item_left_at_its_end_is_not_repeated() {
     // Its length, a part of its last picture, and more than there is: the file was replaced by a
     // shorter one.
     for millis in [2000, 1985, 5000] {
-        stopped_after(1.2, launch().arg("--realtime"));
+        stopped_after(0.5, launch().arg("--realtime"));
         home.set_offset(millis);
         let next = launch().finish(LIMIT).unwrap();
         assert_eq!(next.on_air(), ["b"], "left at {millis} ms");

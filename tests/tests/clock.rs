@@ -21,10 +21,10 @@ use tgs_rtmp::flv::Tag;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Media before the moment at which the clock runs over, in ms: time for a player to come.
-const BEFORE: u64 = 6000;
+const BEFORE: u64 = 12_000;
 
 /// Media altogether, in ms.
-const LENGTH: u64 = 12_000;
+const LENGTH: u64 = 18_000;
 
 fn broadcast(url: &str, first: u64) -> Broadcast {
     Launch::to(url)

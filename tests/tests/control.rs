@@ -239,8 +239,12 @@ fn events_the_as_run_log_and_a_monitor_show_what_is_on_air() {
     assert_eq!(events[0]["how"]["by"]["client"], json!("test"), "{events:?}");
     assert_eq!((&events[1]["event"], &events[1]["item"]["title"]), (&json!("item_began"), &json!("b")));
 
-    let log: AsRunListing = operator.get(&Call::AsRunList(AsRunParams::default())).unwrap();
-    let skipped = log.entries.iter().find(|entry| entry.title.as_deref() == Some("a")).unwrap();
+    // Its entry is written beside the event.
+    let ended = || {
+        let log: AsRunListing = operator.get(&Call::AsRunList(AsRunParams::default())).unwrap();
+        log.entries.into_iter().find(|entry| entry.title.as_deref() == Some("a") && entry.ended.is_some())
+    };
+    let skipped = broadcast.until("the end of a in the as-run log", 30 * SECOND, ended).unwrap();
     assert_eq!(skipped.ended.as_deref(), Some("skipped"), "{skipped:?}");
     assert!(skipped.by.as_deref().is_some_and(|by| by.ends_with("(stated: test)")), "{skipped:?}");
 
@@ -290,6 +294,8 @@ fn until_item_is_logged(broadcast: &Broadcast, client: &mut ControlClient) {
         log.entries.last().filter(|entry| entry.kind == AsRunKind::Item).map(|_| ())
     };
     broadcast.until("the item in the as-run log", 30 * SECOND, item).unwrap();
+    // Who reads the log has given back its turn when the next request is answered.
+    status(client);
 }
 
 #[test]

@@ -53,7 +53,8 @@ impl Pair {
     /// Starts both, and waits until the first publishes and the second is ready.
     fn start_both(&self) -> [Broadcast; 2] {
         let left = self.start(0);
-        until_media(&self.ingest, 1, 3000);
+        left.wait_log(&[" INFO  on air: "], LIMIT).unwrap();
+        until_more(&self.ingest, 3000);
         let right = self.start(1);
         left.until("a standby that is ready", LIMIT, || {
             let hosts = left.status().ok()?.hosts?;
@@ -74,6 +75,14 @@ fn until_media(ingest: &Ingest, count: usize, millis: u32) {
     let newest = |record: &Record| record.media().last().map_or(0, |media| media.received.timestamp);
     let enough = |records: &[Record]| records.len() >= count && newest(&records[count - 1]) >= millis;
     ingest.wait("media", LIMIT, enough).unwrap();
+}
+
+/// Waits until the newest connection has brought so many ms of media more.
+fn until_more(ingest: &Ingest, millis: u32) {
+    let records = ingest.records();
+    let newest =
+        records.last().and_then(|record| record.media().last()).map_or(0, |it| it.received.timestamp);
+    until_media(ingest, records.len(), newest + millis);
 }
 
 /// The place in the item on air, in seconds.
@@ -109,7 +118,8 @@ fn the_standby_continues_where_a_killed_host_was() {
     assert!(status.status.is_standby());
     let mut client = control(&left, pair.dirs[0].path());
     client.call(&Call::TitleSet(tgs_control::method::TitleParams { text: "Night".into() })).unwrap();
-    until_media(&pair.ingest, 1, 9000);
+    // The record has it.
+    until_more(&pair.ingest, 3000);
 
     let was = offset(&left);
     left.signal(Signal::KILL).unwrap();

@@ -165,10 +165,12 @@ impl Drop for Publisher {
 #[test]
 fn a_publisher_takes_the_air_and_the_item_resumes() {
     let mut live = Live::start(&[]);
-    let left_at = offset(&live.status());
+    let (left_at, asked) = (offset(&live.status()), Instant::now());
     let mut publisher = Publisher::start(&live.url, "");
     live.until(|now| now.live.as_ref().is_some_and(|live| live.state == LiveState::Flowing));
     let took = live.until(|now| title(now) == Some("live"));
+    // The item plays on until then.
+    let played = asked.elapsed().as_secs_f64();
     let shown: LiveStatus = live.client.get(&Call::LiveStatus(NoParams {})).unwrap();
     let client = shown.publisher.clone().unwrap();
     assert_eq!((&*client.key, &*client.format), ("live", "H.264 640x360, AAC 48000 Hz mono"));
@@ -178,7 +180,7 @@ fn a_publisher_takes_the_air_and_the_item_resumes() {
     let back = live.until(|now| title(now) == Some("a"));
     let now = offset(&live.status());
     println!("on air after {took:?}, back after {back:?}, left at {left_at}, resumed at {now}");
-    assert!(now < left_at + took.as_secs_f64() + 6.0, "left at {left_at}, resumed at {now}");
+    assert!(now < left_at + played + 1.0, "left at {left_at}, resumed at {now}");
     assert_eq!(live.end(), ["a", "live", "a"]);
 }
 
@@ -410,13 +412,15 @@ fn a_link_that_loses_and_stalls_is_survived() {
     let mut publisher = Publisher::start(&live.url, "-b:v 800k -maxrate 800k -bufsize 800k");
     live.until(|now| title(now) == Some("live"));
     std::thread::sleep(10 * SECOND);
-    assert!(matches!(title(&live.status()), Some("live")), "{}", live.broadcast.log());
+    live.until(|now| title(now) == Some("live"));
     LossyNetwork::lose(&port, "drop");
     std::thread::sleep(3 * SECOND);
-    LossyNetwork::lose(&port, "numgen random mod 100 < 5 drop");
+    // TCP sends again ever later: what is lost then costs more than LIVE_GRACE.
+    run("nft", &["flush chain inet loss out"]);
     live.until(|now| {
         title(now) == Some("live") && now.live.as_ref().is_some_and(|it| it.state == LiveState::Flowing)
     });
+    LossyNetwork::lose(&port, "numgen random mod 100 < 5 drop");
     std::thread::sleep(5 * SECOND);
     assert!(!live.broadcast.log().contains("the publisher has left"), "{}", live.broadcast.log());
     publisher.end();

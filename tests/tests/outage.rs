@@ -39,6 +39,13 @@ fn until_media(ingest: &Ingest, count: usize, millis: u32) {
     ingest.wait("media", 30 * SECOND, |records| records.len() == count && newest(records) >= millis).unwrap();
 }
 
+/// Waits for an item, and then for so many ms of media: a slate before it shows the same again and
+/// again.
+fn on_air(broadcast: &Broadcast, ingest: &Ingest, title: &str, millis: u32) {
+    broadcast.wait_log(&[&format!(" INFO  on air: {title}")], 30 * SECOND).unwrap();
+    until_media(ingest, 1, newest(&ingest.records()) + millis);
+}
+
 /// When the first frame came.
 fn first_media(record: &Record) -> Instant {
     record.media().next().unwrap().arrived
@@ -98,7 +105,7 @@ fn a_reset_connection_is_replaced_at_once_and_nothing_is_skipped() {
     let ingest = Ingest::start().unwrap();
     let mut broadcast =
         Launch::to(ingest.url("key")).unwrap().play([film("outage", 30_000)]).start().unwrap();
-    until_media(&ingest, 1, 4500);
+    on_air(&broadcast, &ingest, "outage", 4500);
     let before = encoder(&broadcast);
     let mut resets = Vec::new();
     for count in [2, 3] {
@@ -127,7 +134,7 @@ fn a_server_that_refuses_for_a_while_is_asked_until_it_takes_the_rest() {
     let mut ingest = Ingest::start().unwrap();
     let mut broadcast =
         Launch::to(ingest.url("key")).unwrap().arg("--once").play([film("refused", 11_000)]).start().unwrap();
-    until_media(&ingest, 1, 3500);
+    on_air(&broadcast, &ingest, "refused", 3500);
     assert_eq!(broadcast.get("/healthz").unwrap().0, 200);
     let before = encoder(&broadcast);
     ingest.refuse();
@@ -170,7 +177,7 @@ fn a_server_that_reads_no_more_is_given_up() {
     let ingest = Ingest::start().unwrap();
     let mut broadcast =
         Launch::to(ingest.url("key")).unwrap().play([film("outage", 30_000)]).start().unwrap();
-    until_media(&ingest, 1, 2500);
+    on_air(&broadcast, &ingest, "outage", 2500);
     ingest.pause();
     broadcast.wait_log(&["WARN", "connection to", "lost:"], 30 * SECOND).unwrap();
     let lines = broadcast.log();
@@ -222,7 +229,7 @@ fn a_live_source_goes_on_at_its_live_edge() {
     let mut ingest = Ingest::start().unwrap();
     let mut broadcast = Launch::to(ingest.url("key")).unwrap().play([nginx.url("source")]).start().unwrap();
     // Opening a live source takes ffmpeg some seconds, in which the filler may be shown.
-    broadcast.wait_log(&["on air: "], 20 * SECOND).unwrap();
+    broadcast.wait_log(&[" INFO  on air: "], 20 * SECOND).unwrap();
     let begun = newest(&ingest.records());
     until_media(&ingest, 1, begun + 5000);
     ingest.refuse();

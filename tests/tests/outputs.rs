@@ -286,6 +286,8 @@ fn a_slow_main_output_holds_up_no_other() {
         .unwrap();
     let last = also.record().unwrap().media().last().unwrap().received.timestamp;
     until_media(&also, 1, last + 2000);
+    // The goodbye waits for what is under way.
+    slow.set(10_000_000);
     broadcast.stop().unwrap();
     also.wait_ended(5 * SECOND).unwrap();
     is_unbroken(&also.record().unwrap());
@@ -298,7 +300,7 @@ fn while_no_output_is_connected_the_programme_waits() {
     let dir = tempfile::tempdir().unwrap();
     let (mut main, mut also) = (Ingest::start().unwrap(), Ingest::start().unwrap());
     let mut broadcast = launch(dir.path(), &main, &[("also", also.url(KEY))]).start().unwrap();
-    broadcast.wait_log(&["on air: outputs"], LIMIT).unwrap();
+    broadcast.wait_log(&[" INFO  on air: outputs"], LIMIT).unwrap();
     until_media(&main, 1, 5000);
     until_media(&also, 1, 1000);
     for ingest in [&mut main, &mut also] {

@@ -62,10 +62,12 @@ fn a_killed_or_stopped_sender_is_replaced() {
     let mut broadcast = broadcast(&ingest);
     until_media(&ingest, 1, 3.0);
     let encoder = broadcast.wait_process(10 * SECOND, Process::is_encoder).unwrap();
-    let gone = Instant::now();
-    sender(&broadcast).signal(Signal::KILL).unwrap();
+    let (gone, killed) = (Instant::now(), sender(&broadcast));
+    killed.signal(Signal::KILL).unwrap();
+    // At once; a busy machine starts a program late.
+    broadcast.wait_process(2 * SECOND, |p| p.is_sender() && p.pid != killed.pid).unwrap();
     until_media(&ingest, 2, 3.0);
-    came_back(&ingest, gone, 2 * SECOND, &[]);
+    came_back(&ingest, gone, 10 * SECOND, &[]);
     broadcast.wait_log(&["WARN", "lost: the ffmpeg that publishes", "killed by SIGKILL"], SECOND).unwrap();
     let gone = Instant::now();
     sender(&broadcast).signal(Signal::STOP).unwrap();

@@ -68,7 +68,7 @@ fn start_with(dir: &Path, slots: &str) -> (Ingest, Broadcast) {
     let launch = launch.arg("--playlist").arg(dir.join("list.txt"));
     let launch = launch.set("SCHEDULE", dir.join("timetable.toml")).set("SCHEDULE_PREROLL", "10s");
     let broadcast = launch.start().unwrap();
-    broadcast.wait_log(&["on air: "], LIMIT).unwrap();
+    broadcast.wait_log(&[" INFO  on air: "], LIMIT).unwrap();
     (ingest, broadcast)
 }
 
@@ -102,7 +102,9 @@ fn a_hard_slot_cuts_in_on_its_second_and_the_list_resumes() {
     // A cut at a keyframe repeats nothing: the end is the last picture's place.
     let repeated = cut.end_offset_seconds.unwrap() - back.offset_seconds.unwrap();
     assert!((-0.05..=2.1).contains(&repeated), "{repeated} s are shown again; {}", shown());
-    assert!(all.iter().all(|entry| entry.kind != AsRunKind::Filler), "{}", shown());
+    // Before the first item it only shows that the machine is busy.
+    let begun = all.iter().skip_while(|entry| entry.kind != AsRunKind::Item);
+    assert!(begun.into_iter().all(|entry| entry.kind != AsRunKind::Filler), "{}", shown());
     let record = ingest.record().unwrap();
     Report::of_tags(&record.tags().collect::<Vec<_>>()).check(30.0, 44_100.0).unwrap();
 }

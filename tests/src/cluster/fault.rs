@@ -2,11 +2,11 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fastrand::Rng;
 use rustix::process::Signal;
 
-use super::{Cluster, Node, network::others};
+use super::{Cluster, Node, STARTS_WITHIN, network::others};
 
 /// Time limit for a planned hand-over: it takes place some seconds ahead.
 const HANDS_OVER_WITHIN: Duration = Duration::from_secs(20);
@@ -142,8 +142,9 @@ impl Fault {
 
     /// Begins the fault. `ttl` is HA_TTL.
     pub(super) fn begin(self, cluster: &mut Cluster, rng: &mut Rng, ttl: Duration) -> Result<Begun> {
-        let active = cluster.active()?;
-        let leader = cluster.leader().context("etcd has no leader")?;
+        let active =
+            cluster.until("a host that publishes", STARTS_WITHIN, || cluster.publications.active())?;
+        let leader = cluster.until("a leader of etcd", STARTS_WITHIN, || cluster.leader())?;
         let words = format!("active: {active}, etcd's leader: {leader}");
         let begun = match self {
             Self::CutActive | Self::Mute | Self::Deaf | Self::CutEtcd | Self::CutBoth => {

@@ -293,9 +293,30 @@ impl People {
     }
 
     /// Waits until a message has another picture than this one.
-    pub(crate) fn other_picture(&mut self, who: Who, id: &Value, photo: &Value, bot: &Bot) {
+    fn other_picture(&mut self, who: Who, id: &Value, photo: &Value, bot: &Bot) {
         let answer = self.ask(who, json!({ "do": "other_picture", "id": id, "photo": photo }));
         assert!(answer["error"].is_null(), "{answer}\n{}", tail(&bot.log()));
+    }
+
+    /// Waits until the message `id`, the last one, shows `wanted` instead of `photo`: it is shown
+    /// again until a command has taken effect.
+    pub(crate) fn picture_becomes(
+        &mut self,
+        who: Who,
+        wanted: Picture,
+        id: &Value,
+        mut photo: Value,
+        bot: &Bot,
+    ) {
+        loop {
+            self.other_picture(who, id, &photo, bot);
+            let (shown, same, newer) = self.picture(who, bot);
+            assert_eq!(&same, id);
+            if shown == wanted {
+                return;
+            }
+            photo = newer;
+        }
     }
 
     /// Waits until any message of the bot contains `text`; that message.

@@ -29,24 +29,23 @@ fn open(
     TelegramClient::connect(app, &session, cancel)
 }
 
-/// How long a call that is never answered goes on after the stop.
-fn stopped_after(when: &When) -> Duration {
-    let (dc, session) = example();
-    dc.fault(Fault::Silence, when.clone());
-    let cancel = Cancel::new();
-    thread::scope(|scope| {
-        let stopping = scope.spawn(|| {
-            thread::sleep(Duration::from_millis(300));
-            cancel.cancel();
-            Instant::now()
-        });
-        assert_eq!(open(&dc, &session, &cancel).unwrap_err().class, ErrorClass::Stopped, "{when:?}");
-        stopping.join().unwrap().elapsed()
-    })
-}
-
 #[test]
 fn a_stop_ends_a_silent_call_at_any_step() {
+    // How long the call goes on after the stop.
+    let stopped_after = |when: &When| {
+        let (dc, session) = example();
+        dc.fault(Fault::Silence, when.clone());
+        let cancel = Cancel::new();
+        thread::scope(|scope| {
+            let stopping = scope.spawn(|| {
+                thread::sleep(Duration::from_millis(300));
+                cancel.cancel();
+                Instant::now()
+            });
+            assert_eq!(open(&dc, &session, &cancel).unwrap_err().class, ErrorClass::Stopped, "{when:?}");
+            stopping.join().unwrap().elapsed()
+        })
+    };
     for when in [When::at(At::Accept), When::at(At::Init), When::method("users.getUsers")] {
         // 100 ms, and as much again to end the connection. A busy machine wakes a thread late.
         let mut took = Vec::new();
