@@ -282,7 +282,7 @@ fn a_broadcast_that_is_off_the_air_is_not_up() {
 
     // No ingest: connecting is waited for and is no success.
     machine.settings(ENV_FILE, &[("OUTPUT_URL", "rtmp://127.0.0.1:9/live/thekey42")]).unwrap();
-    let (code, text) = check(&machine, "--restart --stable 1 --timeout 6");
+    let (code, text) = check(&machine, "--restart --stable 1 --timeout 15");
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("refuses connections") && !text.contains("thekey42"), "{text}");
 }

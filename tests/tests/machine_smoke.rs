@@ -54,7 +54,7 @@ fn the_smoke_test_tells_whether_the_unit_comes_back() {
 
     // It comes back once and dies at once.
     let dies = "[Service]\nType=simple\nWatchdogSec=0\nRestart=always\nRestartSec=1\nExecStart=\n\
-                ExecStart=/bin/sh -c 'mkdir /tmp/first && exec sleep 1000; exec sleep 2'\n";
+                ExecStart=/bin/sh -c 'mkdir /var/lib/tg_video_streamer/first && exec sleep 1000; exec sleep 2'\n";
     machine.drop_in("tg_video_streamer.service", "test", dies).unwrap();
     machine.sh(&format!("systemctl start {UNIT}")).unwrap();
     let (code, said) = smoke(&[]);
