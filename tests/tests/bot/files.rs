@@ -98,7 +98,7 @@ fn pictures_show_what_is_on_air_and_films_are_queued() {
     until("the film", 30 * SECOND, || (title(&mut client) == "Кино_ ночь").then_some(())).unwrap();
     people.send(Alice, "/now");
     people.expect(Alice, "▶ Кино_ ночь", &bot);
-    until("an empty directory", 90 * SECOND, || names(&media).is_empty().then_some(())).unwrap();
+    until("an empty directory", 150 * SECOND, || names(&media).is_empty().then_some(())).unwrap();
     bot.no_secret_is_seen(&dc);
     assert_eq!(bot.count("panicked"), 0);
     assert!(bot.stop().success());
