@@ -236,6 +236,13 @@ impl Broadcast {
         self.locked().iter().filter_map(title).collect()
     }
 
+    /// Waits for the `nth` (from 1) time that an item whose title begins with `title` is on air. The
+    /// filler is none.
+    pub fn wait_item(&self, title: &str, nth: usize, within: Duration) -> Result<()> {
+        let begun = || self.on_air().iter().filter(|item| item.starts_with(title)).count();
+        self.until(&format!("item {nth} with “{title}”"), within, || (begun() >= nth).then_some(()))
+    }
+
     /// Waits for a line that contains all of `words`, searching the whole log.
     pub fn wait_log(&self, words: &[&str], within: Duration) -> Result<Line> {
         self.wait_log_nth(words, 1, within)

@@ -92,7 +92,7 @@ pub fn run(
     let list = list(dir.path())?;
     let launch = launch.arg("--output").arg(ingest.url("key")).arg("--playlist").arg(list);
     let mut broadcast = launch.keeping(dir.path()).set("CACHE_MAX_GB", "1").start()?;
-    broadcast.wait_log(&[" INFO  on air: "], Duration::from_secs(30))?;
+    broadcast.wait_item("", 1, Duration::from_secs(30))?;
     let mut operator = ControlClient::connect(&dir.path().join("state/control.sock"), "soak")?;
     let mut observer = ControlClient::connect(&dir.path().join("state/control.sock"), "soak-status")?;
     let mut found = Found::default();

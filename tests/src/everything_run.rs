@@ -142,7 +142,7 @@ fn start(scene: &Scene) -> Result<Broadcast> {
         launch = launch.play([noisy("everything", millis).path()?]);
     }
     let broadcast = launch.start()?;
-    broadcast.wait_log(&[" INFO  on air: "], Duration::from_mins(1))?;
+    broadcast.wait_item("", 1, Duration::from_mins(1))?;
     Ok(broadcast)
 }
 

@@ -74,7 +74,7 @@ pub fn run(
     let mut agenda = timetable::draw(&mut Rng::with_seed(seed), plan);
     timetable::make_clips(dir, &agenda.slots)?;
     let mut broadcast = launch.set("SCHEDULE_PREROLL", preroll).start()?;
-    broadcast.wait_log(&[" INFO  on air: "], Duration::from_mins(1))?;
+    broadcast.wait_item("", 1, Duration::from_mins(1))?;
     agenda.begin();
     timetable::write(dir, &agenda.slots)?;
     let mut found = Found::new(receiver.name(), plan.most_off);

@@ -39,7 +39,7 @@ fn now() -> Timestamp {
 fn start(dir: &Path, url: &str) -> Broadcast {
     let broadcast = Launch::to(url).unwrap().keeping(dir).arg("--playlist").arg(dir.join("list.txt"));
     let broadcast = broadcast.start().unwrap();
-    broadcast.wait_log(&[" INFO  on air: "], LIMIT).unwrap();
+    broadcast.wait_item("", 1, LIMIT).unwrap();
     broadcast
 }
 

@@ -45,7 +45,7 @@ fn no_child_outlives_a_killed_tool() {
     let ingest = Ingest::start().unwrap();
     let (_web, hanging) = hanging();
     let mut broadcast = broadcast(&ingest.url("key"), "ffmpeg", &hanging);
-    broadcast.wait_log(&[" INFO  on air: "], 60 * SECOND).unwrap();
+    broadcast.wait_item("", 1, 60 * SECOND).unwrap();
     for kind in [Process::is_encoder, Process::is_sender, |p: &Process| {
         p.args.first().is_some_and(|name| name.ends_with("ffprobe"))
     }] {
@@ -103,7 +103,7 @@ fn it_ends_in_time_whatever_it_was_doing() {
         .unwrap();
     stops("probing", waiting, Signal::TERM);
     let stalled = broadcast(&ingest.url("key"), "native", &hanging);
-    stalled.wait_log(&[" INFO  on air: "], 60 * SECOND).unwrap();
+    stalled.wait_item("", 1, 60 * SECOND).unwrap();
     stalled.wait_process(60 * SECOND, Process::is_encoder).unwrap().signal(Signal::STOP).unwrap();
     stops("encoder stopped", stalled, Signal::TERM);
     let starting = broadcast(&ingest.url("key"), "native", &hanging);

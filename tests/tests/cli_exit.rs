@@ -393,7 +393,7 @@ fn once_with_nothing_that_plays_is_a_failure() {
 fn a_second_one_with_the_same_state_leaves_the_first_alone() {
     let mut first =
         Launch::to("out.flv").unwrap().arg("--realtime").play([short().path().unwrap()]).start().unwrap();
-    first.wait_log(&[" INFO  on air: "], Duration::from_secs(30)).unwrap();
+    first.wait_item("", 1, Duration::from_secs(30)).unwrap();
     let page = first.get("/metrics").unwrap().0;
     let home = Home::new();
     home.clip("a.mp4");
@@ -405,7 +405,7 @@ fn a_second_one_with_the_same_state_leaves_the_first_alone() {
     assert!(said.log.contains(state.to_str().unwrap()) && said.log.contains("STATE_DIR"), "{said:?}");
     assert!(!home.path().join("2.flv").exists());
     assert_eq!((page, first.get("/metrics").unwrap().0), (200, 200));
-    first.wait_log_nth(&[" INFO  on air: "], 2, Duration::from_secs(30)).unwrap();
+    first.wait_item("", 2, Duration::from_secs(30)).unwrap();
     // Killed, it leaves no lock behind.
     first.signal(rustix::process::Signal::KILL).unwrap();
     first.wait(Duration::from_secs(5)).unwrap();

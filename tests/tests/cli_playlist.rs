@@ -41,14 +41,14 @@ fn edits_are_taken_at_the_next_item_and_one_that_leaves_nothing_is_refused() {
     fs::write(&list, "a.mp4\nb.mp4\nd.mp4\n").unwrap();
     let launch = Launch::to("out.flv").unwrap().arg("--realtime").arg("--playlist").arg(&list);
     let mut broadcast = launch.set("READ_AHEAD", "3s").start().unwrap();
-    broadcast.wait_log(&[" INFO  on air: a"], LIMIT).unwrap();
+    broadcast.wait_item("a", 1, LIMIT).unwrap();
     // Written in place.
     fs::write(&list, "gone.mp4\n# nothing else\nhttp.mp4\n").unwrap();
-    broadcast.wait_log(&[" INFO  on air: b"], LIMIT).unwrap();
+    broadcast.wait_item("b", 1, LIMIT).unwrap();
     // Put in its place, as editors do.
     fs::write(dir.path().join("new"), "b.mp4\nc.mp4\n").unwrap();
     fs::rename(dir.path().join("new"), &list).unwrap();
-    broadcast.wait_log(&[" INFO  on air: c"], LIMIT).unwrap();
+    broadcast.wait_item("c", 1, LIMIT).unwrap();
     broadcast.stop().unwrap();
     assert_eq!(broadcast.on_air(), ["a", "b", "c"]);
     let warnings: Vec<_> =
@@ -107,7 +107,7 @@ fn titles_of_an_m3u_list_are_shown() {
     fs::write(dir.path().join("tv.m3u"), format!("#EXTM3U\n#EXTINF:6 x=\"a,b\",{title}\na.mp4\n")).unwrap();
     let launch = Launch::to("out.flv").unwrap().within(dir.path()).arg("--realtime").arg("tv.m3u");
     let mut broadcast = launch.start().unwrap();
-    broadcast.wait_log(&[" INFO  on air: Täg \"one\", <two>"], LIMIT).unwrap();
+    broadcast.wait_item("Täg \"one\", <two>", 1, LIMIT).unwrap();
     let OnAir::Item(item) = broadcast.status().unwrap().engine.on_air else { panic!("no item is on air") };
     assert_eq!(item.title, title);
     assert_eq!(item.id, dir.path().join("a.mp4").to_str().unwrap());

@@ -77,7 +77,7 @@ fn an_operator_sees_and_replaces_the_timetable() {
     let ingest = Ingest::start().unwrap();
     let launch = Launch::to(ingest.url("key")).unwrap().keeping(dir).arg(dir.join("a.mp4"));
     let mut broadcast = launch.set("SCHEDULE", dir.join("timetable.toml")).start().unwrap();
-    broadcast.wait_log(&[" INFO  on air: "], Duration::from_mins(1)).unwrap();
+    broadcast.wait_item("", 1, Duration::from_mins(1)).unwrap();
     let ctl = |args: &[&str]| run("tgs-ctl", dir, &[&["schedule"], args].concat());
 
     let (code, plan, error) = ctl(&["--from", "2026-03-02"]);

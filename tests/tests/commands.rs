@@ -32,7 +32,7 @@ fn list(dir: &Path, names: &[&str]) {
 
 fn start(url: &str, dir: &Path) -> Broadcast {
     let broadcast = Launch::to(url).unwrap().arg("--playlist").arg(dir.join("list.txt")).start().unwrap();
-    broadcast.wait_log(&[" INFO  on air: "], 30 * SECOND).unwrap();
+    broadcast.wait_item("", 1, 30 * SECOND).unwrap();
     broadcast
 }
 
@@ -85,7 +85,7 @@ fn a_command_during_an_outage_is_obeyed_behind_it() {
     broadcast.signal(Signal::USR1).unwrap();
     broadcast.wait_log(&["command: next"], 10 * SECOND).unwrap();
     ingest.listen().unwrap();
-    broadcast.wait_log(&[" INFO  on air: b"], 40 * SECOND).unwrap();
+    broadcast.wait_item("b", 1, 40 * SECOND).unwrap();
     broadcast.stop().unwrap();
     ingest.wait_ended(5 * SECOND).unwrap();
     let records = ingest.records();

@@ -67,7 +67,7 @@ fn start(dir: &Path, ingest: &Ingest) -> Broadcast {
     list(dir);
     let launch = Launch::to(ingest.url("key")).unwrap().arg("--playlist").arg(dir.join("list.txt"));
     let broadcast = launch.keeping(dir).start().unwrap();
-    broadcast.wait_log(&[" INFO  on air: a"], 30 * SECOND).unwrap();
+    broadcast.wait_item("a", 1, 30 * SECOND).unwrap();
     broadcast
 }
 

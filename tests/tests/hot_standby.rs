@@ -53,7 +53,7 @@ impl Pair {
     /// Starts both, and waits until the first publishes and the second is ready.
     fn start_both(&self) -> [Broadcast; 2] {
         let left = self.start(0);
-        left.wait_log(&[" INFO  on air: "], LIMIT).unwrap();
+        left.wait_item("", 1, LIMIT).unwrap();
         until_more(&self.ingest, 3000);
         let right = self.start(1);
         left.until("a standby that is ready", LIMIT, || {

@@ -36,7 +36,7 @@ fn a_full_disk_is_told_once_and_the_broadcast_does_not_notice() {
     // The first is being written when others take the rest of the disk, and the next two find none.
     until("the first write", 30 * SECOND, || (count("part-") > 0).then_some(())).unwrap();
     disk.fill(64 << 10).unwrap();
-    broadcast.wait_log_nth(&[" INFO  on air: full3"], 1, 60 * SECOND).unwrap();
+    broadcast.wait_item("full3", 1, 60 * SECOND).unwrap();
     assert_eq!(count("item-"), 0, "{}", broadcast.log());
     disk.free().unwrap();
     assert!(broadcast.wait(60 * SECOND).unwrap().success(), "{}", broadcast.log());

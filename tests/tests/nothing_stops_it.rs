@@ -172,9 +172,9 @@ fn encoders_that_are_killed_or_stopped_are_replaced() {
         on_air.broadcast.wait_process(10 * SECOND, such).unwrap()
     };
     let mut on_air = OnAir::with("ffmpeg", |launch| launch.arg("--once").play(&list));
-    on_air.broadcast.wait_log(&[" INFO  on air: killed"], 60 * SECOND).unwrap();
+    on_air.broadcast.wait_item("killed", 1, 60 * SECOND).unwrap();
     encoder_of(&on_air, &list[0]).signal(Signal::KILL).unwrap();
-    on_air.broadcast.wait_log(&[" INFO  on air: stopped"], 60 * SECOND).unwrap();
+    on_air.broadcast.wait_item("stopped", 1, 60 * SECOND).unwrap();
     encoder_of(&on_air, &list[1]).signal(Signal::STOP).unwrap();
     on_air.ended(60 * SECOND);
     let warnings = on_air.warnings();
@@ -293,7 +293,7 @@ fn a_list_of_bad_items_shows_the_slate_and_does_not_spin() {
     }
     PLAIN.copy_to(&folder.path().join("good.mp4")).unwrap();
     for on_air in &mut both {
-        on_air.broadcast.wait_log(&[" INFO  on air: good"], 20 * SECOND).unwrap();
+        on_air.broadcast.wait_item("good", 1, 20 * SECOND).unwrap();
         // It comes round again, though the others stay bad.
         on_air.broadcast.wait_metric("streams_played_total", 2.0, 20 * SECOND).unwrap();
         on_air.broadcast.stop().unwrap();

@@ -42,7 +42,7 @@ fn until_media(ingest: &Ingest, count: usize, millis: u32) {
 /// Waits for an item, and then for so many ms of media: a slate before it shows the same again and
 /// again.
 fn on_air(broadcast: &Broadcast, ingest: &Ingest, title: &str, millis: u32) {
-    broadcast.wait_log(&[&format!(" INFO  on air: {title}")], 30 * SECOND).unwrap();
+    broadcast.wait_item(title, 1, 30 * SECOND).unwrap();
     until_media(ingest, 1, newest(&ingest.records()) + millis);
 }
 
@@ -229,7 +229,7 @@ fn a_live_source_goes_on_at_its_live_edge() {
     let mut ingest = Ingest::start().unwrap();
     let mut broadcast = Launch::to(ingest.url("key")).unwrap().play([nginx.url("source")]).start().unwrap();
     // Opening a live source takes ffmpeg some seconds, in which the filler may be shown.
-    broadcast.wait_log(&[" INFO  on air: "], 20 * SECOND).unwrap();
+    broadcast.wait_item("", 1, 20 * SECOND).unwrap();
     let begun = newest(&ingest.records());
     until_media(&ingest, 1, begun + 5000);
     ingest.refuse();

@@ -300,7 +300,7 @@ fn while_no_output_is_connected_the_programme_waits() {
     let dir = tempfile::tempdir().unwrap();
     let (mut main, mut also) = (Ingest::start().unwrap(), Ingest::start().unwrap());
     let mut broadcast = launch(dir.path(), &main, &[("also", also.url(KEY))]).start().unwrap();
-    broadcast.wait_log(&[" INFO  on air: outputs"], LIMIT).unwrap();
+    broadcast.wait_item("outputs", 1, LIMIT).unwrap();
     until_media(&main, 1, 5000);
     until_media(&also, 1, 1000);
     for ingest in [&mut main, &mut also] {

@@ -58,7 +58,7 @@ fn fails(dir: &Path, args: &[&str]) -> String {
 
 /// Waits for the `nth` time that an item is on air, and for three seconds of media then.
 fn until_on_air(broadcast: &Broadcast, ingest: &Ingest, title: &str, nth: usize) {
-    broadcast.wait_log_nth(&[&format!(" INFO  on air: {title}")], nth, LIMIT).unwrap();
+    broadcast.wait_item(title, nth, LIMIT).unwrap();
     let newest = ingest.record().unwrap().media().last().unwrap().received.timestamp;
     until_media(ingest, newest + 3000);
 }

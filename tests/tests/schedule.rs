@@ -68,7 +68,7 @@ fn start_with(dir: &Path, slots: &str) -> (Ingest, Broadcast) {
     let launch = launch.arg("--playlist").arg(dir.join("list.txt"));
     let launch = launch.set("SCHEDULE", dir.join("timetable.toml")).set("SCHEDULE_PREROLL", "10s");
     let broadcast = launch.start().unwrap();
-    broadcast.wait_log(&[" INFO  on air: "], LIMIT).unwrap();
+    broadcast.wait_item("", 1, LIMIT).unwrap();
     (ingest, broadcast)
 }
 

@@ -58,7 +58,7 @@ fn two_upgrades_into_telegram_show_every_picture_once() {
     let state = scene.env_file().with_file_name("state");
     let launch = scene.launch().unwrap().play([film(dir.path(), 200).unwrap()]);
     let mut broadcast = launch.start().unwrap();
-    broadcast.wait_log(&[" INFO  on air: numbered"], LIMIT).unwrap();
+    broadcast.wait_item("numbered", 1, LIMIT).unwrap();
     until_media(&scene.ingest, 1, 100);
     let (first, _first_process) = upgrade(&state).unwrap_or_else(|e| panic!("{e:#}\n{}", broadcast.log()));
     assert!(broadcast.wait(LIMIT).unwrap().success(), "{}", broadcast.log());
@@ -107,7 +107,7 @@ impl Linked {
         let ingest = Ingest::start().unwrap();
         let launch = Launch::of(&link).unwrap().keeping(dir.path()).arg("--output").arg(ingest.url("key"));
         let broadcast = launch.play([film(dir.path(), 200).unwrap()]).start().unwrap();
-        broadcast.wait_log(&[" INFO  on air: numbered"], LIMIT).unwrap();
+        broadcast.wait_item("numbered", 1, LIMIT).unwrap();
         until_media(&ingest, 1, 100);
         Self { dir, ingest, broadcast }
     }

@@ -55,7 +55,7 @@ fn the_next_item_is_asked_of_the_new_version() {
 
     let asked = dir.path().join("state/scratch/asked");
     let notes = || fs::read_to_string(&asked).unwrap_or_default();
-    broadcast.wait_log(&[" INFO  on air: "], LIMIT).unwrap();
+    broadcast.wait_item("", 1, LIMIT).unwrap();
     let info = |version: &str| format!("tgs_ytdlp_info{{version=\"{version}\"}} 1\n");
     assert!(broadcast.get("/metrics").unwrap().1.contains(&info("2026.1.1")));
     swap(&root, "2026.2.2");
@@ -65,9 +65,7 @@ fn the_next_item_is_asked_of_the_new_version() {
     let (_, metrics) = broadcast.get("/metrics").unwrap();
     assert!(metrics.contains(&info("2026.2.2")) && !metrics.contains("2026.1.1"), "{metrics}");
     // What it answered is on air, over the one connection.
-    broadcast
-        .wait_log_nth(&[" INFO  on air: "], 3, LIMIT)
-        .unwrap_or_else(|error| panic!("{error}, {:?}", swapped.elapsed()));
+    broadcast.wait_item("", 3, LIMIT).unwrap_or_else(|error| panic!("{error}, {:?}", swapped.elapsed()));
     // A machine that is too busy for yt-dlp bridges the wait, which is another matter.
     let warnings: Vec<_> =
         broadcast.warnings().into_iter().filter(|line| !line.contains("filler on air")).collect();

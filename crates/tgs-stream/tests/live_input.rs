@@ -82,9 +82,9 @@ impl Setup {
     /// any time.
     fn event_but_stalls(&self) -> LiveEvent {
         loop {
-            match self.event() {
-                LiveEvent::Stalled | LiveEvent::Returned(_) => {}
-                event => return event,
+            let event = self.event();
+            if !is_of_stall(&event) {
+                return event;
             }
         }
     }
@@ -103,6 +103,11 @@ impl Setup {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Whether it is the beginning or the end of a stall.
+fn is_of_stall(event: &LiveEvent) -> bool {
+    matches!(event, LiveEvent::Stalled | LiveEvent::Returned(_))
 }
 
 fn settings_of(listen: SocketAddr) -> Live {
@@ -216,6 +221,7 @@ fn ffmpeg_goes_live_is_probed_and_read_and_leaves() {
     let times = read(&item, "2");
     assert!(times.len() >= 50 && times[0] < 0.2, "{times:?}");
     drop(publisher);
+    while setup.event() != LiveEvent::Stalled {}
     let LiveEvent::Left { why } = setup.event_but_stalls() else { panic!() };
     assert!(why.starts_with("no media for 3 s"), "{why}");
     assert!(read(&item, "2").is_empty());
@@ -247,8 +253,7 @@ fn strangers_are_refused_with_a_word_and_the_publisher_notices_nothing() {
     assert!(!shown.contains(KEY) && !shown.contains("another-key"), "{shown}");
     // The publisher still flows.
     assert!(read(&item, "1").len() >= 25);
-    let other = |event: &LiveEvent| !matches!(event, LiveEvent::Stalled | LiveEvent::Returned(_));
-    assert_eq!(setup.events.try_iter().find(other), None);
+    assert_eq!(setup.events.try_iter().find(|event| !is_of_stall(event)), None);
     drop(publisher);
 }
 

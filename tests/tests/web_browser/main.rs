@@ -130,7 +130,7 @@ fn launch(ingest: &Ingest, dir: &Path) -> Broadcast {
         launch = launch.set(name, value);
     }
     let broadcast = launch.start().unwrap();
-    broadcast.wait_log(&[" INFO  on air: "], 30 * SECOND).unwrap();
+    broadcast.wait_item("", 1, 30 * SECOND).unwrap();
     broadcast
 }
 

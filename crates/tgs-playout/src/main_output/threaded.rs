@@ -183,10 +183,10 @@ impl PublisherThread {
                 self.away(PublisherState::Connecting);
                 GATHER
             } else {
+                self.away(PublisherState::Reconnecting { cause: text.clone() });
                 if self.attempts.is_news(&text, self.clock.now()) {
                     log::warn!("cannot publish to {}: {text}; trying again", self.publisher.output());
                 }
-                self.away(PublisherState::Reconnecting { cause: text });
                 self.attempts.next_delay()
             };
             self.pause(delay);

@@ -55,17 +55,19 @@ impl Playout {
     }
 
     pub(super) fn enter_filler(&mut self) {
+        let (level, cause) = self.filler_cause();
+        self.show_filler(cause.clone());
+        log::log!(level, "filler on air: {cause}");
+    }
+
+    /// Why the filler is shown, a warning where nobody asked for it.
+    fn filler_cause(&self) -> (log::Level, String) {
         let asked_for = self.switch.current().read_ahead.requested_change();
         if let Some(cause) = asked_for.filter(|_| !self.source_is_slow()) {
-            self.show_filler(cause.to_owned());
-            log::info!("filler on air: {cause}");
-            return;
+            return (log::Level::Info, cause.to_owned());
         }
         if let Some(lane) = self.switch.current_lane().filter(|_| self.holds_with_filler()) {
-            let cause = format!("“{}” is over before its time", lane.name);
-            self.show_filler(cause.clone());
-            log::info!("filler on air: {cause}");
-            return;
+            return (log::Level::Info, format!("“{}” is over before its time", lane.name));
         }
         let status = self.shared_status.read().status;
         let cause = if self.source_is_slow() {
@@ -80,11 +82,10 @@ impl Playout {
         } else {
             "the next item is not ready".to_owned()
         };
-        self.show_filler(cause.clone());
-        log::warn!("filler on air: {cause}");
+        (log::Level::Warn, cause)
     }
 
-    pub(super) fn show_filler(&mut self, cause: String) {
+    fn show_filler(&mut self, cause: String) {
         self.tracker.set_cause(&cause);
         self.shared_status.show(|status| status.on_air = OnAir::Filler { cause });
         let source = self.switch.current_mut();

@@ -40,8 +40,8 @@ impl Playout {
         let Some(output) = self.direct().map(|publisher| publisher.output().to_string()) else { return };
         let cause = broken.to_string();
         self.shared_status.show(|status| status.publisher = PublisherState::Reconnecting { cause });
-        log::warn!("connection to {output} lost: {broken}");
         METRICS.on_air.set(0);
+        log::warn!("connection to {output} lost: {broken}");
         self.note_arrived();
         self.tracker.outage_began(&broken.to_string(), self.arrived);
         self.resume_at = self.direct().and_then(Publisher::lose).or(self.resume_at);
