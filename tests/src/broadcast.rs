@@ -237,7 +237,7 @@ impl Broadcast {
     }
 
     /// Waits for the `nth` (from 1) time that an item whose title begins with `title` is on air. The
-    /// filler is none.
+    /// filler does not count.
     pub fn wait_item(&self, title: &str, nth: usize, within: Duration) -> Result<()> {
         let begun = || self.on_air().iter().filter(|item| item.starts_with(title)).count();
         self.until(&format!("item {nth} with “{title}”"), within, || (begun() >= nth).then_some(()))
