@@ -227,10 +227,9 @@ impl ChunkReader {
         self.buffer.extend(bytes);
     }
 
-    /// Received bytes that belong to no message yet; `None` while a message is incomplete.
-    pub(crate) fn waiting(&self) -> Option<usize> {
-        let is_between = self.streams.iter().all(|incoming| !incoming.begun);
-        is_between.then(|| self.buffer.len() - self.start)
+    /// Bytes received of messages that are not complete.
+    pub(crate) fn waiting(&self) -> usize {
+        self.buffer.len() - self.start + self.unfinished
     }
 
     /// Returns the next complete message; call it until it returns `None` (more bytes are needed).

@@ -191,8 +191,8 @@ impl LiveInput {
         let taken = taken.flatten();
         if taken.is_none() {
             log::warn!(
-                "live input: the publisher cannot go over to another process (RTMPS, or within a message) and has to \
-                 connect again"
+                "live input: the publisher cannot go over to another process (RTMPS, or it stalls within a \
+                 large message) and has to connect again"
             );
         }
         taken

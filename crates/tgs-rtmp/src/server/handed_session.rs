@@ -1,4 +1,4 @@
-//! A live session between two messages, as another process continues it.
+//! A live session, as another process continues it.
 
 use std::{mem, time::Instant};
 
@@ -8,11 +8,11 @@ use super::{
 };
 use crate::chunk::ChunkReader;
 
-/// Most received bytes that belong to no message yet: more than a chunk of common publishers
-/// (ffmpeg: 60,000) and one read.
+/// Most bytes received of messages that are not complete: a publisher may stall within a message.
+/// More than a chunk of common ones (ffmpeg: 60,000) and one read.
 const MOST_WAITING: usize = 256 * 1024;
 
-/// The state of a live session between two messages. Serialisable with the feature `serde`.
+/// The state of a live session. Serialisable with the feature `serde`.
 #[derive(Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HandedSession {
@@ -27,10 +27,11 @@ pub struct HandedSession {
 
 impl ServerSession {
     /// Takes the state out, for [`ServerSession::resume`]. `None` if that is not possible now: the
-    /// client does not publish, a message is incomplete, or [`ServerSession::output`] is not empty.
+    /// client does not publish, more than 256 KiB of incomplete messages are here, or
+    /// [`ServerSession::output`] is not empty.
     /// After success nothing may be received any more.
     pub fn hand_over(&mut self) -> Option<HandedSession> {
-        let may = self.is_live() && self.out.is_empty() && self.reader.waiting()? <= MOST_WAITING;
+        let may = self.is_live() && self.out.is_empty() && self.reader.waiting() <= MOST_WAITING;
         // What is consumed does not go over.
         self.reader.push(&[]);
         may.then(|| HandedSession {

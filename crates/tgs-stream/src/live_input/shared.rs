@@ -155,8 +155,7 @@ impl SharedLive {
         handed.ok().or_else(|| given.try_recv().ok())
     }
 
-    /// Gives the connection away, if it is asked for and between two messages. Then the caller
-    /// drops it.
+    /// Gives the connection away, if it is asked for and possible now. Then the caller drops it.
     pub(super) fn give_away(
         &self,
         place: u64,

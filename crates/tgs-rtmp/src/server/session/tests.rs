@@ -141,24 +141,19 @@ fn messages_out_of_order_end_the_connection() {
     assert!(matches!(error, Err(ServerError::Handshake(b'G'))), "{error:?}");
 }
 
-/// The events of a publisher that is handed over after `cut` bytes, if that is possible, and
-/// whether it is; the server at the end.
-fn handed_over_at(cut: usize, sent: &[u8]) -> (Vec<ServerEvent>, bool, ServerSession) {
+/// The events of a publisher that is handed over after `cut` bytes; the server at the end.
+fn handed_over_at(cut: usize, sent: &[u8]) -> (Vec<ServerEvent>, ServerSession) {
     let mut server = live(config());
     let mut seen = events(&mut server, &sent[..cut]).unwrap();
     assert!(server.output().is_empty() || server.hand_over().is_none(), "an acknowledgement waits");
     server.output().clear();
-    let handed = server.hand_over();
-    let is_handed = handed.is_some();
-    if let Some(handed) = handed {
-        server = ServerSession::resume(config(), handed, Instant::now());
-    }
+    let mut server = ServerSession::resume(config(), server.hand_over().unwrap(), Instant::now());
     seen.extend(events(&mut server, &sent[cut..]).unwrap());
-    (seen, is_handed, server)
+    (seen, server)
 }
 
 #[test]
-fn another_session_goes_on_between_any_two_messages() {
+fn another_session_goes_on_after_any_byte() {
     let mut sent = chunks(kind::CHUNK_SIZE, &128_u32.to_be_bytes());
     sent.extend(chunks(kind::WINDOW, &1000_u32.to_be_bytes()));
     let mut writer = ChunkWriter::default();
@@ -168,17 +163,28 @@ fn another_session_goes_on_between_any_two_messages() {
         writer.write(&mut sent, ChunkStream::Video, message(kind::VIDEO, &picture));
         writer.write(&mut sent, ChunkStream::Audio, message(kind::AUDIO, &sound));
     }
-    let (expected, _, whole) = handed_over_at(sent.len(), &sent);
+    let (expected, whole) = handed_over_at(sent.len(), &sent);
     assert_eq!(expected.len(), 12);
-    let mut handed = 0;
     for cut in 0..sent.len() {
-        let (seen, is_handed, mut server) = handed_over_at(cut, &sent);
+        let (seen, mut server) = handed_over_at(cut, &sent);
         assert_eq!((&seen, format!("{server:?}")), (&expected, format!("{whole:?}")), "{cut}");
         assert!(cut > sent.len() / 2 || !server.output().is_empty(), "{cut}: nothing is acknowledged");
-        handed += usize::from(is_handed);
     }
-    // Not in the middle of a picture, which has six chunks.
-    assert!(handed > 0 && handed < sent.len() / 2, "{handed} of {}", sent.len());
+}
+
+#[test]
+fn much_of_a_message_does_not_go_over() {
+    let mut sent = chunks(kind::CHUNK_SIZE, &1000_u32.to_be_bytes());
+    let mut writer = ChunkWriter::default();
+    writer.chunk_size = 1000;
+    let picture = Message { kind: kind::VIDEO, stream: 1, timestamp: 0, body: &[7; 400_000] };
+    writer.write(&mut sent, ChunkStream::Video, picture);
+    for (received, goes_over) in [(250_000, true), (270_000, false), (sent.len(), true)] {
+        let mut server = live(config());
+        events(&mut server, &sent[..received]).unwrap();
+        server.output().clear();
+        assert_eq!(server.hand_over().is_some(), goes_over, "{received} bytes");
+    }
 }
 
 /// Sends `bytes` repeatedly; the client never reads.
