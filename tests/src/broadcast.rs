@@ -236,8 +236,8 @@ impl Broadcast {
         self.locked().iter().filter_map(title).collect()
     }
 
-    /// Waits for the `nth` (from 1) time that an item whose title begins with `title` is on air. The
-    /// filler does not count.
+    /// Waits for the `nth` (from 1) time that an item whose title begins with `title` is on air.
+    /// The filler does not count.
     pub fn wait_item(&self, title: &str, nth: usize, within: Duration) -> Result<()> {
         let begun = || self.on_air().iter().filter(|item| item.starts_with(title)).count();
         self.until(&format!("item {nth} with “{title}”"), within, || (begun() >= nth).then_some(()))
