@@ -36,9 +36,12 @@ fn until_media(ingest: &Ingest, count: usize, media: usize) {
 /// Asserts that the connections show each picture once and in order, and never two of them at once.
 /// Prints the times without media between them.
 fn assert_seamless(records: &[Record], dir: &Path) {
-    let seen = pictures(records, dir).unwrap();
+    assert_in_order(&pictures(records, dir).unwrap(), records);
+}
+
+fn assert_in_order(seen: &[usize], records: &[Record]) {
     assert!(seen.last().is_some_and(|last| *last > 0), "no number was read");
-    assert!(breaks(&seen).is_empty(), "{:?} of {} pictures", breaks(&seen), seen.len());
+    assert!(breaks(seen).is_empty(), "{:?} of {} pictures", breaks(seen), seen.len());
     println!("without media: {:?}", gaps(records).unwrap());
 }
 
@@ -171,5 +174,8 @@ fn a_death_of_either_program_is_survived_by_one() {
     assert!(asking.join().unwrap());
     let records = linked.ingest.records();
     assert_eq!(records.len(), 2);
-    assert_seamless(&records, linked.dir.path());
+    // The old one starts its encoder anew; until it is ready, there is filler, which has no number.
+    let mut seen = pictures(&records, linked.dir.path()).unwrap();
+    seen.retain(|number| *number > 0);
+    assert_in_order(&seen, &records);
 }
