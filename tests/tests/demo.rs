@@ -90,7 +90,8 @@ fn it_plays_survives_its_ingest_and_leaves_nothing() {
     let ingest: u32 = word(&demo.read_until("nginx-rtmp, pid "), "pid ").parse().expect("a pid");
     let metrics = demo.read_until("── metrics: http://127.0.0.1:");
     assert!(metrics.contains("/metrics"), "{metrics}");
-    demo.read_until("▶ 1 widescreen");
+    demo.read_until("on air: 1 widescreen");
+    demo.read_until("▶ ");
     // It went the whole way: signed in, asked for the ingest, and publishes there.
     assert!(
         demo.seen.contains("signed in as Alice") && demo.seen.contains("live stream started"),

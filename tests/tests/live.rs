@@ -78,14 +78,17 @@ impl Live {
     /// Ends the broadcast, which has sent no gap. The titles of what was aired, each once in a row:
     /// filler between two parts of an item depends on how busy the machine is.
     fn end(mut self) -> Vec<String> {
-        let shown = title(&self.status()).map(str::to_owned);
+        let began = Instant::now();
         let listing = loop {
+            let now = self.status();
             let all = Call::AsRunList(AsRunParams { since: None, limit: 100 });
             let listing: AsRunListing = self.client.get(&all).unwrap();
             // The log is written a moment after the status.
-            if shown.is_none() || listing.entries.last().and_then(|entry| entry.title.clone()) == shown {
+            let logged = listing.entries.last().and_then(|entry| entry.title.as_deref());
+            if title(&now).is_none_or(|shown| logged == Some(shown)) {
                 break listing;
             }
+            assert!(began.elapsed() < 60 * SECOND, "{now:?}\n{listing:?}\n{}", self.broadcast.log());
             std::thread::sleep(SECOND / 50);
         };
         self.broadcast.stop().unwrap();
