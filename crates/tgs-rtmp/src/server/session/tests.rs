@@ -177,7 +177,8 @@ fn much_of_a_message_does_not_go_over() {
     let mut sent = chunks(kind::CHUNK_SIZE, &1000_u32.to_be_bytes());
     let mut writer = ChunkWriter::default();
     writer.chunk_size = 1000;
-    let picture = Message { kind: kind::VIDEO, stream: 1, timestamp: 0, body: &[7; 400_000] };
+    let picture = vec![7; 400_000];
+    let picture = Message { kind: kind::VIDEO, stream: 1, timestamp: 0, body: &picture };
     writer.write(&mut sent, ChunkStream::Video, picture);
     for (received, goes_over) in [(250_000, true), (270_000, false), (sent.len(), true)] {
         let mut server = live(config());
