@@ -57,7 +57,9 @@ impl Launch {
     pub fn through(words: &[&str], tool: &Path) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tgs-broadcast-").tempdir()?;
         let mut args = Command::new("setpriv");
-        args.args(["--pdeathsig", "KILL"]).args(words).arg(tool);
+        // A session of its own, as a unit's: the kernel shares the processors among sessions first,
+        // and all tests together are one.
+        args.args(["--pdeathsig", "KILL", "setsid"]).args(words).arg(tool);
         args.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         args.env("HOME", dir.path()).env("TMPDIR", dir.path());
         args.env("PROMETHEUS_PORT", "0").env("VIDEO_QUALITY", "360p").env("CACHE_MAX_GB", "0");
