@@ -75,12 +75,19 @@ struct World {
     received: Vec<(u64, Tag)>,
     /// Each end of a pause: its time, and the position at which a restart would resume.
     resumes: Vec<(u64, u64, Duration)>,
+    /// The items that the status has named, one after the other.
+    named: Vec<String>,
     /// Where it was asked to leave.
     leaves_at: Option<LeavePoint>,
 }
 
 impl simulation::World for World {
     fn pass(&mut self, until: u64) {
+        if let OnAir::Item(item) = self.shared_status.read().status.on_air
+            && self.named.last() != Some(&item.title)
+        {
+            self.named.push(item.title);
+        }
         loop {
             let next = self.orders.front().map_or(u64::MAX, |order| order.0).min(until);
             let lane = self.lane_orders.front().map_or(u64::MAX, |order| order.opens);
@@ -252,6 +259,7 @@ fn broadcast_with_lanes(
         bytes: 0,
         received: Vec::new(),
         resumes: Vec::new(),
+        named: Vec::new(),
         leaves_at: None,
     };
     let simulated = Arc::new(Simulated { time, world: Mutex::new(world) });
@@ -411,4 +419,13 @@ fn a_command_acts_within_a_second_where_the_next_item_is_cached() {
         let offset = offset.as_millis() as u64;
         assert!(offset <= begins && offset + 100 > begins, "{offset} ms for {begins} ms");
     }
+}
+
+#[test]
+fn the_status_names_each_item_once() {
+    let short = Material { pictures: FPS, ..CACHED };
+    let world = broadcast(vec![short], Vec::new(), 30);
+    let expected: Vec<_> = (0..world.named.len()).map(|turn| turn.to_string()).collect();
+    assert!(world.named.len() > 20, "{:?}", world.named);
+    assert_eq!(world.named, expected);
 }

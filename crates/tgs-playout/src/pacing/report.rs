@@ -22,7 +22,10 @@ impl Playout {
             METRICS.on_air.set(1);
         }
         let first = self.sent_at.replace(self.clock.now()).is_none();
-        // Sound of the item before may still follow.
+        // Pictures decide what is on air: sound of the item before may still follow the first one.
+        if !picture {
+            return self.report(first);
+        }
         let known = |newest: &u64| lane_of(*newest) == lane_of(origin.seq) && *newest >= origin.seq;
         let begun = origin.seq > 0 && !self.newest.iter().any(known);
         if begun {
@@ -30,12 +33,10 @@ impl Playout {
             self.played += 1;
             METRICS.streams_played.inc();
         }
-        if picture {
-            self.tracker.picture(origin, self.switch.item(origin.seq), self.switch.lane(origin));
-        }
+        self.tracker.picture(origin, self.switch.item(origin.seq), self.switch.lane(origin));
         let changed = origin.seq != self.last.seq;
         self.last = origin;
-        if origin.seq == 0 && picture {
+        if origin.seq == 0 {
             METRICS.filler_seconds.inc_by(self.timeline.picture_seconds());
         }
         self.report(first || changed);
