@@ -66,19 +66,19 @@ const LOWEST: &str = "echo 19 > /proc/self/autogroup || true; exec nice -n 19 \"
 
 /// The same command at the lowest priority, since the tests measure gaps; it ends with this thread.
 fn in_background(command: &Command) -> Command {
-    let mut nice = Command::new("setpriv");
-    nice.args(["--pdeathsig", "KILL", "setsid", "sh", "-c", LOWEST, "sh"]);
-    nice.arg(command.get_program()).args(command.get_args());
+    let mut background = Command::new("setpriv");
+    background.args(["--pdeathsig", "KILL", "setsid", "sh", "-c", LOWEST, "sh"]);
+    background.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => nice.env(name, value),
-            None => nice.env_remove(name),
+            Some(value) => background.env(name, value),
+            None => background.env_remove(name),
         };
     }
     if let Some(dir) = command.get_current_dir() {
-        nice.current_dir(dir);
+        background.current_dir(dir);
     }
-    nice
+    background
 }
 
 #[cfg(test)]
