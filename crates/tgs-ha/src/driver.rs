@@ -27,8 +27,9 @@ use crate::{
 /// the reset, and the server's rounding.
 const MARGIN: Millis = 250;
 
-/// How often the record is written at most: with the age of the position that it has, a successor
-/// continues within 2 s of what was sent last.
+/// How often the record is written at most. Its position may be 0.55 s old. So a successor
+/// continues within 2 s of what was sent last, and repeats at most the lease and 1 s where the host
+/// before published without etcd.
 const RECORD_EVERY: Millis = 500;
 
 /// The pause after a failure.

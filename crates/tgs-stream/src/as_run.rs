@@ -31,7 +31,7 @@ pub(crate) use ledger::Ledger;
 /// Events that may wait for a slow disk: hours of them.
 const QUEUE: usize = 4096;
 
-/// How often the time up to which media was sent is saved. With the 0.5 s that the time may be
+/// How often the time up to which media was sent is saved. With the 0.25 s that the time may be
 /// old, a crash is placed within 2 s.
 const ALIVE_EVERY: Duration = Duration::from_millis(1200);
 

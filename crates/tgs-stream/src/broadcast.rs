@@ -35,8 +35,8 @@ use crate::{
     upgrade::Upgrade,
 };
 
-/// How often the published position is read. With the store's 1.5 s, a `kill -9` loses under 2 s.
-const POSITION_EVERY: Duration = Duration::from_millis(400);
+/// How often the published position is read, which may be 0.25 s old.
+const POSITION_EVERY: Duration = Duration::from_millis(200);
 
 /// How long the end of an engine waits for the disk.
 const SETTLE: Duration = Duration::from_secs(3);

@@ -21,7 +21,7 @@ use file::PositionFile;
 pub use list_key::ListKey;
 
 /// The save interval within an item. A restart resumes within 2 s of the published position: it is
-/// read every 0.4 s, and may be 0.5 s old then.
+/// read every 0.2 s, and may be 0.25 s old then.
 pub const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Where a list is to continue, as far as that is known.

@@ -26,8 +26,9 @@ use crate::{
     position::{ListPlace, Position},
 };
 
-/// How often the record is brought up to date.
-const EVERY: Duration = Duration::from_millis(200);
+/// How often the record is brought up to date. Its position may be 0.45 s old: see
+/// [`crate::position::SAVE_EVERY`].
+const EVERY: Duration = Duration::from_millis(100);
 
 /// How far ahead a host leaves the air: the successor needs the time to get ready.
 const AHEAD: Duration = Duration::from_secs(8);

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Update interval of the snapshot and the gauges.
-const REPORT_EVERY: Duration = Duration::from_millis(500);
+const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 impl Playout {
     pub(super) fn note_sent(&mut self, origin: TagOrigin, picture: bool) {
