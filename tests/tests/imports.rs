@@ -1,6 +1,7 @@
 //! Imports between the files of a crate run one way: no file imports another that, directly or over
-//! others, imports it. And a name of a type has one meaning in all crates that ship. Reads `use`
-//! lines, paths and types outside of `#[cfg(test)]`; sees no macro bodies.
+//! others, imports it. In all crates that ship, a name of a type has one meaning, and public
+//! functions fail with a type of their own. Reads `use` lines, paths, types and signatures outside
+//! of `#[cfg(test)]`; sees no macro bodies.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
@@ -11,7 +12,8 @@ use std::{
 };
 
 use syn::{
-    Attribute, ImplItem, Item, ItemMod, ItemUse, UseTree,
+    Attribute, GenericArgument, ImplItem, ImplItemFn, Item, ItemFn, ItemMod, ItemUse, PathArguments,
+    ReturnType, Signature, UseTree, Visibility,
     visit::{self, Visit},
 };
 use tgs_e2e::bin_path::workspace;
@@ -26,6 +28,8 @@ struct Module {
     mentioned: Vec<ModulePath>,
     /// The names of the types that it defines.
     types: Vec<String>,
+    /// Its public functions that fail with a text.
+    failing_with_text: Vec<String>,
 }
 
 /// The modules of one crate.
@@ -72,6 +76,7 @@ impl Modules {
             imported: imported.collect(),
             mentioned: found.mentioned.iter().filter_map(absolute).collect(),
             types: items.iter().filter_map(type_name).collect(),
+            failing_with_text: found.failing_with_text,
         };
         self.0.insert(module.clone(), entry);
     }
@@ -106,6 +111,7 @@ struct Found {
     modules: Vec<ItemMod>,
     imported: BTreeMap<String, ModulePath>,
     mentioned: Vec<ModulePath>,
+    failing_with_text: Vec<String>,
 }
 
 /// The name of the type that `item` defines.
@@ -151,7 +157,40 @@ impl Found {
     }
 }
 
+/// Whether `output` is `Result<_, String>`, of any `Result`.
+fn fails_with_text(output: &ReturnType) -> bool {
+    let path = |kind: &syn::Type| match kind {
+        syn::Type::Path(kind) => kind.path.segments.last().cloned(),
+        _ => None,
+    };
+    let ReturnType::Type(_, output) = output else { return false };
+    let Some(result) = path(output).filter(|result| result.ident == "Result") else { return false };
+    let PathArguments::AngleBracketed(arguments) = result.arguments else { return false };
+    match arguments.args.get(1) {
+        Some(GenericArgument::Type(error)) => path(error).is_some_and(|error| error.ident == "String"),
+        _ => false,
+    }
+}
+
+impl Found {
+    fn add_function(&mut self, visibility: &Visibility, signature: &Signature) {
+        if matches!(visibility, Visibility::Public(_)) && fails_with_text(&signature.output) {
+            self.failing_with_text.push(signature.ident.to_string());
+        }
+    }
+}
+
 impl<'a> Visit<'a> for Found {
+    fn visit_item_fn(&mut self, function: &'a ItemFn) {
+        self.add_function(&function.vis, &function.sig);
+        visit::visit_item_fn(self, function);
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'a ImplItemFn) {
+        self.add_function(&function.vis, &function.sig);
+        visit::visit_impl_item_fn(self, function);
+    }
+
     fn visit_item(&mut self, item: &'a Item) {
         let attributes = match item {
             Item::Fn(item) => &item.attrs,
@@ -248,26 +287,54 @@ fn no_file_imports_one_that_imports_it() {
     assert!(found.is_empty(), "files import each other in a circle: {found:#?}");
 }
 
+/// The modules of all crates that ship.
+fn shipped_modules() -> Vec<Module> {
+    // Developers' tools, and what simulates for tests.
+    const NOT_SHIPPED: [&str; 3] = ["/xtask/", "/tgs-testdc/", "/simulation"];
+    let crates = fs::read_dir(workspace().join("crates")).unwrap();
+    let modules =
+        crates.flat_map(|entry| modules_of(&entry.unwrap().path().join("src/lib.rs")).0.into_values());
+    let ships = |file: &Path| NOT_SHIPPED.iter().all(|part| !file.to_string_lossy().contains(part));
+    modules.filter(|module| ships(&module.file)).collect()
+}
+
 #[test]
 fn a_name_of_a_type_has_one_meaning() {
     // Each tool has one command line.
     const SAME_EVERYWHERE: &str = "Cli";
-    // Developers' tools, and what simulates for tests.
-    const NOT_SHIPPED: [&str; 3] = ["/xtask/", "/tgs-testdc/", "/simulation"];
     let mut defined: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
-    for entry in fs::read_dir(workspace().join("crates")).unwrap() {
-        for module in modules_of(&entry.unwrap().path().join("src/lib.rs")).0.into_values() {
-            let file = module.file.to_string_lossy();
-            if NOT_SHIPPED.iter().all(|part| !file.contains(part)) {
-                for name in module.types {
-                    defined.entry(name).or_default().insert(module.file.clone());
-                }
-            }
+    for module in shipped_modules() {
+        for name in module.types {
+            defined.entry(name).or_default().insert(module.file.clone());
         }
     }
     assert!(defined.len() > 500, "{} types", defined.len());
     defined.retain(|name, files| files.len() > 1 && name != SAME_EVERYWHERE);
     assert!(defined.is_empty(), "types of one name: {defined:#?}");
+}
+
+#[test]
+fn a_public_function_fails_with_a_type_of_its_own() {
+    let mut found = Vec::new();
+    for module in shipped_modules() {
+        found
+            .extend(module.failing_with_text.iter().map(|name| format!("{}: {name}", module.file.display())));
+    }
+    assert!(found.is_empty(), "public functions that return Result<_, String>: {found:#?}");
+}
+
+#[test]
+fn functions_that_fail_with_a_text_are_seen() {
+    let text = "pub fn a() -> Result<u8, String> { b() }
+        fn b() -> Result<u8, String> { Ok(1) }
+        pub(crate) fn c() -> Result<u8, String> { Ok(1) }
+        pub fn d() -> Result<String, E> { Ok(1) }
+        impl E { pub fn e(&self) -> std::result::Result<(), std::string::String> { Ok(()) } }
+        #[cfg(test)] mod tests { pub fn f() -> Result<u8, String> { Ok(1) } }";
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lib.rs");
+    fs::write(&file, text).unwrap();
+    assert_eq!(modules_of(&file).0[&Vec::new()].failing_with_text, ["a", "e"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub use self::{
     kept::KeptProxies,
     list::ProxyList,
     mtproxy_secret::{MtProxyDisguise, MtProxySecret},
-    parse::{MOST_PROXIES, parse_proxies, parse_proxy},
+    parse::{InvalidProxy, MOST_PROXIES, parse_proxies, parse_proxy},
     tunnel::{TunnelError, TunnelHandshake},
     upstream::{ProxyLogin, ProxyProtocol, UpstreamProxy},
 };

@@ -114,7 +114,7 @@ fn rule(part: &str) -> Result<Rule, String> {
         return Ok(Rule::Weekdays(ALL));
     }
     if lower.starts_with(|c: char| c.is_ascii_digit()) {
-        return parse_date(&lower).map(Rule::Date);
+        return parse_date(&lower).map(Rule::Date).map_err(|error| error.to_string());
     }
     if let Some((from, to)) = lower.split_once('-') {
         let (from, to) = (weekday(from.trim())?, weekday(to.trim())?);
@@ -151,22 +151,33 @@ fn weekday(word: &str) -> Result<usize, String> {
     Err(format!("has {}, which is no day; {hint}", shown(word, "a word")))
 }
 
-/// Parses a date like `2026-12-31`. The message follows the name of a key or flag.
-pub(crate) fn parse_date(text: &str) -> Result<Date, String> {
+/// Why a text names no day. The message follows the name of a key or flag.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DateError {
+    /// It is written differently.
+    #[error("has {0}, which is no date; write it like 2026-12-31")]
+    Form(String),
+    /// The month or the day does not exist.
+    #[error("has {0}, a date that does not exist")]
+    Unknown(String),
+    /// The calendar ends before it.
+    #[error("is out of range")]
+    OutOfRange,
+}
+
+/// Parses a date like `2026-12-31`.
+pub(crate) fn parse_date(text: &str) -> Result<Date, DateError> {
     let parts: Vec<_> = text.split('-').collect();
-    let [year, month, day] = parts[..] else { return Err(no_date(text)) };
+    let quoted = || shown(text, "a text");
+    let [year, month, day] = parts[..] else { return Err(DateError::Form(quoted())) };
     let is_form = [(year, 4), (month, 2), (day, 2)]
         .iter()
         .all(|(part, length)| part.len() == *length && part.bytes().all(|byte| byte.is_ascii_digit()));
     if !is_form {
-        return Err(no_date(text));
+        return Err(DateError::Form(quoted()));
     }
     let parsed = || Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok();
-    parsed().ok_or_else(|| format!("has {}, a date that does not exist", shown(text, "a text")))
-}
-
-fn no_date(text: &str) -> String {
-    format!("has {}, which is no date; write it like 2026-12-31", shown(text, "a text"))
+    parsed().ok_or_else(|| DateError::Unknown(quoted()))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ mod sweep;
 mod timetable;
 mod zone;
 
-pub use calendar::Days;
+pub use calendar::{DateError, Days};
 pub use document::{LONGEST_FILE, MAX_SLOTS};
 pub use occurrence::{MAX_LENGTH, MAX_RANGE, Occurrence};
 pub use problem::{Problem, TimetableProblems};

@@ -112,5 +112,8 @@ fn each_slot_is_asked_once_and_only_if_it_is_due() {
     });
     assert_eq!(asked.into_inner(), ["a"]);
     assert_eq!(plan.rows.iter().filter(|row| row.kind == RowKind::Never).count(), 7);
-    assert_eq!(timetable.day("2026-02-30").unwrap_err(), "has \"2026-02-30\", a date that does not exist");
+    assert_eq!(
+        timetable.day("2026-02-30").unwrap_err().to_string(),
+        "has \"2026-02-30\", a date that does not exist"
+    );
 }

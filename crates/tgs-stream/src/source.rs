@@ -11,8 +11,8 @@ mod read;
 mod remote;
 
 pub use entry::{EntryKey, EntryKind, EntryOrigin, NamedSource, PlaylistEntry, number, one_line};
-pub(crate) use local::entry_of;
-pub use local::{expand, expand_followed, named_by_line};
+pub(crate) use local::{entry_of, named_by_line};
+pub use local::{expand, expand_followed};
 pub use places::Places;
 pub use read::named_in;
 pub(crate) use read::{MAX_LIST, io_reason, is_list, read_list, read_playlist};

@@ -1,5 +1,4 @@
-//! Reads proxies as people write and paste them. Errors follow the setting's name and repeat
-//! nothing of the value.
+//! Reads proxies as people write and paste them.
 
 use std::net::Ipv6Addr;
 
@@ -15,6 +14,11 @@ pub const MOST_PROXIES: usize = 16;
 /// Longest host name, user name and password in bytes: SOCKS5 has one byte for their length.
 const LONGEST: usize = 255;
 
+/// Why a text names no proxy. It follows the setting's name and repeats nothing of the value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidProxy(String);
+
 const FORMS: &str = "must be socks5://user:password@host:port, http://user:password@host:port, \
                      mtproxy://host:port?secret=…, or a link tg://proxy?… or https://t.me/proxy?…";
 
@@ -22,21 +26,27 @@ const FORMS: &str = "must be socks5://user:password@host:port, http://user:passw
 const LINK_HOSTS: [&str; 3] = ["t.me", "telegram.me", "telegram.dog"];
 
 /// Parses a list of proxies: shell words, one proxy each.
-pub fn parse_proxies(value: &str) -> Result<Vec<UpstreamProxy>, String> {
-    let words = shell_words::split(value).map_err(|_| "opens a quote and does not close it".to_owned())?;
+pub fn parse_proxies(value: &str) -> Result<Vec<UpstreamProxy>, InvalidProxy> {
+    let unclosed = |_| InvalidProxy("opens a quote and does not close it".to_owned());
+    let words = shell_words::split(value).map_err(unclosed)?;
     if words.len() > MOST_PROXIES {
-        return Err(format!("names {} proxies; at most {MOST_PROXIES} are possible", words.len()));
+        let many = format!("names {} proxies; at most {MOST_PROXIES} are possible", words.len());
+        return Err(InvalidProxy(many));
     }
     let one = words.len() == 1;
     let proxies = words.iter().enumerate().map(|(index, word)| {
         let number = if one { String::new() } else { format!("(proxy {}) ", index + 1) };
-        parse_proxy(word).map_err(|why| format!("{number}{why}"))
+        of_word(word).map_err(|why| InvalidProxy(format!("{number}{why}")))
     });
     proxies.collect()
 }
 
 /// Parses one proxy, without quotes around it.
-pub fn parse_proxy(word: &str) -> Result<UpstreamProxy, String> {
+pub fn parse_proxy(word: &str) -> Result<UpstreamProxy, InvalidProxy> {
+    of_word(word).map_err(InvalidProxy)
+}
+
+fn of_word(word: &str) -> Result<UpstreamProxy, String> {
     // Links copied from the source of a page.
     let text = word.trim().replace("&amp;", "&");
     if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
@@ -324,9 +334,9 @@ mod tests {
         let shown: Vec<_> = both.unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["socks5://a:1", "mtproxy://b:2"]);
         let error = parse_proxies("socks5://a:1 socks5://b").unwrap_err();
-        assert_eq!(error, "(proxy 2) has no port: write host:port");
-        assert!(parse_proxies("'socks5://a:1").unwrap_err().contains("quote"));
-        assert!(parse_proxies(&"socks5://a:1 ".repeat(17)).unwrap_err().contains("at most 16"));
+        assert_eq!(error.to_string(), "(proxy 2) has no port: write host:port");
+        assert!(parse_proxies("'socks5://a:1").unwrap_err().to_string().contains("quote"));
+        assert!(parse_proxies(&"socks5://a:1 ".repeat(17)).unwrap_err().to_string().contains("at most 16"));
     }
 
     #[test]
@@ -360,7 +370,7 @@ mod tests {
             ("tg://resolve?domain=secret", "must be socks5://"),
             ("https://example.org/proxy?server=secret&port=1&secret=secret", "TLS to a proxy"),
         ] {
-            let error = parse_proxies(text).expect_err(text);
+            let error = parse_proxies(text).expect_err(text).to_string();
             assert!(error.contains(words), "{text}: {error}");
             for secret in ["secrethost", "secretuser", "secretpass", "secretsecret"] {
                 assert!(!error.contains(secret), "{text}: {error}");

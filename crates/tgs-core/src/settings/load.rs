@@ -13,7 +13,8 @@ mod sound;
 
 use std::{
     ffi::OsString,
-    fmt, io, mem,
+    fmt::{self, Display},
+    io, mem,
     path::{Path, PathBuf},
 };
 
@@ -261,13 +262,21 @@ impl<'a> Reader<'a> {
     }
 
     /// Parses the value. An invalid value adds a problem and returns `None`.
-    fn parse<T>(&mut self, found: (String, String), parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    fn parse<T, E: Display>(
+        &mut self,
+        found: (String, String),
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
         let (value, shown) = found;
         parse(&value).map_err(|e| self.problems.push(format!("{shown} {e}"))).ok()
     }
 
     /// Returns the value of `name`; `None` if it is unset or invalid.
-    fn optional<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    fn optional<T, E: Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
         let found = self.find(name)?;
         self.parse(found, parse)
     }

@@ -10,7 +10,7 @@ use super::{
     warnings::KnownContents,
 };
 use crate::{
-    calendar::parse_date,
+    calendar::{DateError, parse_date},
     occurrence::{MAX_LENGTH, Occurrence},
     slot::{Fill, Slot},
     sweep::{Segment, Sweep},
@@ -47,10 +47,9 @@ impl Timetable {
         self.dates_from(self.zone().local(time)?.date(), days)
     }
 
-    /// The first moments of a date like `2026-03-29`, and of the next one. The message of the error
-    /// follows the name of a flag.
-    pub fn day(&self, date: &str) -> Result<(SystemTime, SystemTime), String> {
-        self.dates_from(parse_date(date)?, 1).ok_or_else(|| "is no date of this age".to_owned())
+    /// The first moments of a date like `2026-03-29`, and of the next one.
+    pub fn day(&self, date: &str) -> Result<(SystemTime, SystemTime), DateError> {
+        self.dates_from(parse_date(date)?, 1).ok_or(DateError::OutOfRange)
     }
 
     fn dates_from(&self, date: jiff::civil::Date, days: u16) -> Option<(SystemTime, SystemTime)> {

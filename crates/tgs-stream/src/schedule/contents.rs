@@ -33,7 +33,7 @@ pub(crate) fn plan_of_day(
     resolver: &Resolver,
 ) -> Result<(Plan, bool), ScheduleError> {
     let (timetable, _) = file.read()?;
-    let (from, to) = timetable.day(date).map_err(ScheduleError::Date)?;
+    let (from, to) = timetable.day(date)?;
     let plan = timetable.plan(from, to, &|slot| contents(slot, file.dir(), Some(resolver)));
     let mut warnings = plan.rows.iter().flat_map(|row| &row.warnings);
     let all = warnings.all(|warning| warning.kind != WarningKind::Missing);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tgs_schedule::{
-    Slot, Timetable,
+    DateError, Slot, Timetable,
     plan::{Plan, PlanItem, PlanWarning, SlotContents, WarningKind},
 };
 
@@ -50,11 +50,10 @@ impl Schedule {
             None => Arc::new(self.file().read()?.0),
         };
         let first = match from {
-            Some(date) => timetable.day(date).map_err(ScheduleError::Date)?.0,
+            Some(date) => timetable.day(date)?.0,
             None => SystemTime::now(),
         };
-        let range = timetable.days_from(first, days);
-        let (from, to) = range.ok_or_else(|| ScheduleError::Date("is out of range".to_owned()))?;
+        let (from, to) = timetable.days_from(first, days).ok_or(DateError::OutOfRange)?;
         Ok(self.looked_at(&timetable, from, to).unwrap_or_else(|| {
             let mut plan = timetable.plan(from, to, &unknown);
             let text = format!("the files of the slots were not read within {} s", LOOK_TIME_OUT.as_secs());

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tgs_core::files::{self, FileVersion, replace};
-use tgs_schedule::{Timetable, TimetableProblems, edit::etag};
+use tgs_schedule::{DateError, Timetable, TimetableProblems, edit::etag};
 
 use super::policy::Finished;
 use crate::state_file;
@@ -34,7 +34,7 @@ pub(crate) enum ScheduleError {
     Broken { path: PathBuf, problems: TimetableProblems },
     /// It is no date.
     #[error("the date {0}")]
-    Date(String),
+    Date(#[from] DateError),
     /// The text has changed since it was read.
     #[error("the timetable has changed since it was read; read it again")]
     Changed,

@@ -59,7 +59,7 @@ pub fn expand_followed(named: &[NamedSource]) -> (Vec<PlaylistEntry>, Places) {
 
 /// Reads `line`, one line of a playlist in the folder `dir`: the source that it names, and its
 /// title as far as the name shows it. Fails with words if nothing can open it. Touches no disk.
-pub fn named_by_line(line: &str, dir: &Path) -> Result<(NamedSource, String), String> {
+pub(crate) fn named_by_line(line: &str, dir: &Path) -> Result<(NamedSource, String), String> {
     if let Some(why) = invalid_text(line.as_bytes()) {
         return Err(why);
     }
