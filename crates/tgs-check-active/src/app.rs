@@ -81,7 +81,12 @@ struct Observation {
 
 /// Restarts the unit if requested, then polls it until there is a verdict.
 fn look(cli: &Cli, began: Instant) -> Result<Observation, Outcome> {
-    let mut snapshot = systemd::show(&cli.unit)?;
+    let show = || {
+        let asked = began.elapsed();
+        let snapshot = systemd::show(&cli.unit)?;
+        Ok::<_, Outcome>((snapshot, (asked, began.elapsed())))
+    };
+    let (mut snapshot, mut times) = show()?;
     // Remedies name this unit's settings file and user.
     remedy::set_env_file(snapshot.env_file().as_deref());
     let mut watch = UnitWatch::new(cli.restart.then_some(&snapshot), cli.stable, cli.timeout);
@@ -92,7 +97,7 @@ fn look(cli: &Cli, began: Instant) -> Result<Observation, Outcome> {
         }
         before = Some(&snapshot).filter(|it| it.active == "active").and_then(|it| ask(cli, it));
         systemd::restart(&cli.unit)?;
-        snapshot = systemd::show(&cli.unit)?;
+        (snapshot, times) = show()?;
     }
     loop {
         let health = if snapshot.active == "active" {
@@ -106,13 +111,13 @@ fn look(cli: &Cli, began: Instant) -> Result<Observation, Outcome> {
         } else {
             HealthVerdict::NotAsked
         };
-        if let Some(verdict) = watch.see(began.elapsed(), &snapshot, &health) {
+        if let Some(verdict) = watch.see(times, &snapshot, &health) {
             return Ok(Observation { verdict, restarts: watch.restarts(), snapshot, health });
         }
         thread::sleep(EVERY);
         // A new start clears ExecMainStatus, but a crash loop is explained by the previous exit.
         let end = snapshot.end;
-        snapshot = systemd::show(&cli.unit)?;
+        (snapshot, times) = show()?;
         snapshot.end = snapshot.end.or(end);
     }
 }

@@ -83,11 +83,11 @@ impl UnitWatch {
         self.restarts
     }
 
-    /// Processes the state at time `at`. Returns a verdict as soon as there is one, at the timeout
-    /// at the latest.
+    /// Processes the state, for which systemd was asked at the first time and which it had answered
+    /// at the second one. Returns a verdict as soon as there is one, at the timeout at the latest.
     pub(crate) fn see(
         &mut self,
-        at: Duration,
+        (asked, at): (Duration, Duration),
         seen: &UnitSnapshot,
         health: &HealthVerdict,
     ) -> Option<Verdict> {
@@ -105,7 +105,7 @@ impl UnitWatch {
             self.count(seen);
         }
         let running = seen.active == "active" && seen.sub == "running" && !pending;
-        let held = self.held(at, seen, running);
+        let held = self.held((asked, at), seen, running);
         if self.restarts >= LOOP {
             return Some(Verdict::CrashLoop(self.restarts));
         }
@@ -165,15 +165,20 @@ impl UnitWatch {
         self.last_restarts = Some(seen.restarts);
     }
 
-    /// How long the current run has lasted.
-    fn held(&mut self, at: Duration, seen: &UnitSnapshot, running: bool) -> Option<Duration> {
+    /// How long the current run has lasted at least: from an answer to a later question.
+    fn held(
+        &mut self,
+        (asked, at): (Duration, Duration),
+        seen: &UnitSnapshot,
+        running: bool,
+    ) -> Option<Duration> {
         let same = |run: &(Duration, String, u32)| run.1 == seen.invocation && run.2 == seen.restarts;
         match &self.run {
             _ if !running => self.run = None,
             Some(run) if same(run) => {}
             _ => self.run = Some((at, seen.invocation.clone(), seen.restarts)),
         }
-        self.run.as_ref().map(|(since, ..)| at.saturating_sub(*since))
+        self.run.as_ref().map(|(since, ..)| asked.saturating_sub(*since))
     }
 }
 

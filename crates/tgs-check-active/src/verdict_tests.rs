@@ -36,7 +36,11 @@ fn judge_with(
 ) -> (u64, Verdict) {
     let mut watch = UnitWatch::new(old, STABLE, TIMEOUT);
     for second in 0..=TIMEOUT.as_secs() {
-        if let Some(verdict) = watch.see(Duration::from_secs(second), &unit(second), &health(second)) {
+        if let Some(verdict) = watch.see(
+            (Duration::from_secs(second), Duration::from_secs(second)),
+            &unit(second),
+            &health(second),
+        ) {
             return (second, verdict);
         }
     }
@@ -173,6 +177,6 @@ fn the_page_must_answer_before_the_time_is_over() {
 #[test]
 fn no_wait_at_all() {
     let mut watch = UnitWatch::new(None, Duration::ZERO, Duration::ZERO);
-    let seen = watch.see(Duration::ZERO, &running("a", 0), &HealthVerdict::NotAsked);
+    let seen = watch.see((Duration::ZERO, Duration::ZERO), &running("a", 0), &HealthVerdict::NotAsked);
     assert_eq!(seen, Some(Verdict::Up(Duration::ZERO)));
 }
