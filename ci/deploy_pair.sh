@@ -62,7 +62,11 @@ echo "deploy: first to $standby, the standby"
 "$here/deploy.sh" "$standby" "$@"
 await_standby "$standby"
 echo "deploy: $active hands over to $standby"
-ctl "$active" handover
+# The host on air may hear a little later that the other one is ready.
+for _ in {1..10}; do
+    if ctl "$active" handover; then break; fi
+    sleep 1
+done
 await_standby "$active"
 echo "deploy: now to $active"
 "$here/deploy.sh" "$active" "$@"
