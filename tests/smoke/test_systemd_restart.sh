@@ -72,8 +72,8 @@ look
 pid=$MainPID restarts=$NRestarts
 echo "$unit: $(state)"
 
-systemctl kill --kill-who=main --signal=SIGKILL -- "$unit" || fail "$unit cannot be killed; run this as root"
 killed=$SECONDS
+systemctl kill --kill-who=main --signal=SIGKILL -- "$unit" || fail "$unit cannot be killed; run this as root"
 echo "killed $pid"
 
 until [[ $ActiveState == active && $MainPID != 0 && $MainPID != "$pid" ]]; do

@@ -38,7 +38,7 @@ pub const SECOND_ADDRESS: &str = network::SECOND;
 pub const CI_ADDRESSES: [&str; 2] = [network::CI, network::SECOND_CI];
 
 const BOOT: &str = include_str!("machine/boot.sh");
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(20);
 const SSHD: &str = "HostKey /etc/ssh/ssh_host_ed25519_key\nUsePAM yes\nPasswordAuthentication no\n\
                     KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\n";
@@ -204,7 +204,7 @@ impl Machine {
     pub fn ssh_as(&self, key: &Path) -> Command {
         let mut command = self.on_ci_side("ssh");
         command.args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]);
-        command.args(["-o", "ConnectTimeout=5", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]);
+        command.args(["-o", "ConnectTimeout=20", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]);
         command.arg("-o").arg(format!("UserKnownHostsFile={}", self.known_hosts().display()));
         command.arg("-i").arg(key).arg(format!("root@{ADDRESS}"));
         command

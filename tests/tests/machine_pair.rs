@@ -61,6 +61,8 @@ impl Pair {
                 ("HA_ENDPOINTS", endpoint.as_str()),
                 ("HA_KEY", "/tgs/pair"),
                 ("HA_HOST", NAMES[turn]),
+                // No lease is to run out.
+                ("HA_TTL", "30s"),
             ];
             host.settings(ENV_FILE, &settings).unwrap();
             host.sh(&format!("systemctl start {UNIT}")).unwrap();

@@ -52,11 +52,15 @@ fn the_smoke_test_tells_whether_the_unit_comes_back() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("is not active again after 5 s: failed (failed), result signal"), "{said}");
 
-    // It comes back once and dies at once.
-    let dies = "[Service]\nType=simple\nWatchdogSec=0\nRestart=always\nRestartSec=1\nExecStart=\nExecStart=/bin/sleep 2\n";
+    // It comes back once and dies while the script waits.
+    let dies = "[Service]\nType=simple\nWatchdogSec=0\nRestart=always\nRestartSec=1\nExecStart=\nExecStart=/bin/sleep infinity\n";
     machine.drop_in("tg_video_streamer.service", "test", dies).unwrap();
-    // At once: it is to be there when the script looks first.
-    let output = machine.run(&["sh", "-c", &format!("systemctl start {UNIT} && {SCRIPT}")]).unwrap();
+    let sleep = format!(
+        "#!/bin/sh\n[ \"$1\" != 3 ] || systemctl kill --kill-who=main --signal=KILL {UNIT}\nexec /bin/sleep \"$@\"\n"
+    );
+    machine.write("/root/bin/sleep", &sleep, 0o755).unwrap();
+    let script = format!("systemctl start {UNIT} && PATH=/root/bin:$PATH {SCRIPT}");
+    let output = machine.run(&["sh", "-c", &script]).unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("came back and went again"), "{said}");

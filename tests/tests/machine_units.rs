@@ -150,8 +150,10 @@ fn killed_it_is_back_after_ten_seconds_at_the_same_place() {
     let latest = at + killed.elapsed().as_secs_f64();
     station.wait("the end", LIMIT, || station.property("ActiveState") != "active");
     station.wait("the new start", LIMIT, || station.property("ActiveState") == "active");
-    let away = killed.elapsed().as_secs_f64();
-    assert!((9.5..15.0).contains(&away), "active again after {away} s");
+    // By systemd's clock.
+    let seconds = |name: &str| station.property(name).parse::<f64>().unwrap() / 1e6;
+    let away = seconds("ExecMainStartTimestampMonotonic") - seconds("ActiveExitTimestampMonotonic");
+    assert!((9.5..15.0).contains(&away), "started again after {away} s");
     assert_eq!(station.property("NRestarts"), "1");
     let (mut began, mut looked) = (None, Instant::now());
     station.wait("the item is on air again", LIMIT, || {
@@ -167,7 +169,7 @@ fn killed_it_is_back_after_ten_seconds_at_the_same_place() {
     let (again, went_on) = began.unwrap();
     assert_eq!(again, item);
     println!(
-        "active again after {away:.1} s; killed {at:.1} s into the item, on air again at {went_on:.1} s"
+        "started again after {away:.1} s; killed {at:.1} s into the item, on air again at {went_on:.1} s"
     );
     assert!(
         (at - 2.0..latest + 2.0 + seen_late).contains(&went_on),
@@ -179,7 +181,7 @@ fn killed_it_is_back_after_ten_seconds_at_the_same_place() {
 #[test]
 fn it_is_started_again_however_often_and_however_it_fails() {
     let station = Station::new();
-    station.drop_in("[Service]\nRestartSec=100ms\nWatchdogSec=5\n");
+    station.drop_in("[Service]\nRestartSec=100ms\nWatchdogSec=10\n");
     station.systemctl("start");
     station.wait_on_air(0.0);
 
@@ -189,7 +191,7 @@ fn it_is_started_again_however_often_and_however_it_fails() {
     // A stopped process starts no more children; the new process starts its own at once.
     let children = station.machine.sh("pgrep --exact ffmpeg").unwrap().replace('\n', " ");
     process = station.wait_new_process(&process);
-    assert!(station.journal().contains("Watchdog timeout (limit 5s)!"), "{}", station.journal());
+    assert!(station.journal().contains("Watchdog timeout (limit 10s)!"), "{}", station.journal());
     let left = station.machine.sh(&format!("ps -o pid,comm --no-headers -p '{children}' || true")).unwrap();
     assert_eq!(left, "", "children of the process that hung");
     station.wait_on_air(0.0);
@@ -217,7 +219,7 @@ fn it_is_started_again_however_often_and_however_it_fails() {
 #[test]
 fn an_outage_and_a_dead_session_are_waited_out_not_restarted() {
     let mut station = Station::new();
-    station.drop_in("[Service]\nWatchdogSec=5\n");
+    station.drop_in("[Service]\nWatchdogSec=10\n");
     station.systemctl("start");
     station.wait_on_air(0.0);
     let process = station.property("MainPID");
@@ -229,7 +231,8 @@ fn an_outage_and_a_dead_session_are_waited_out_not_restarted() {
         station.property("StatusText").starts_with("reconnecting (")
     });
     let since = fed(&station);
-    station.wait("twice the watchdog's time, and it is fed", LIMIT, || fed(&station) > since + 10_000_000);
+    station
+        .wait("more than the watchdog's time, and it is fed", LIMIT, || fed(&station) > since + 12_000_000);
     assert!(
         station.property("StatusText").starts_with("reconnecting ("),
         "{}",
@@ -254,7 +257,7 @@ fn an_outage_and_a_dead_session_are_waited_out_not_restarted() {
         station.property("StatusText").starts_with("degraded: ")
     });
     let since = fed(&station);
-    station.wait("it is fed in this state too", LIMIT, || fed(&station) > since + 10_000_000);
+    station.wait("it is fed in this state too", LIMIT, || fed(&station) > since + 12_000_000);
     assert_eq!(station.property("NRestarts"), "0");
 }
 

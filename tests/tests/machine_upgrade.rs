@@ -145,6 +145,8 @@ fn two_earlier_installations_become_a_pair() {
                 ("HA_ENDPOINTS", &*endpoint),
                 ("HA_KEY", "/tgs/pair"),
                 ("HA_HOST", NAMES[turn]),
+                // No lease is to run out.
+                ("HA_TTL", "30s"),
             ]);
         }
         hosts[turn].settings(ENV_FILE, &settings).unwrap();
@@ -174,6 +176,7 @@ fn two_earlier_installations_become_a_pair() {
     settings(1, true);
     upgrade(&hosts[1]);
     says(1, "(this one): standby, ready");
+    says(0, "right: standby, ready");
     // At once, also where nothing of the list is on air again yet.
     hosts[0].sh("tgs-ctl handover").unwrap();
     says(1, "(this one): active");

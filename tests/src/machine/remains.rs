@@ -79,10 +79,11 @@ fn lock_file(path: &Path) -> Result<File> {
 fn clear_dead() -> Result<()> {
     for entry in fs::read_dir(DIR)? {
         let entry = entry?;
-        if !entry.file_type()?.is_dir() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        let lock = lock_file(&entry.path().join("lock"))?;
+        // Whose box ends just now removes it itself.
+        let Ok(lock) = File::create(entry.path().join("lock")) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }

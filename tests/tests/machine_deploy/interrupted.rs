@@ -70,7 +70,7 @@ fn a_cable_pulled_half_way_leaves_no_half_deploy() {
         .spawn()
         .unwrap();
     let arrived = || !host.sh("find /var/tmp/tgs-deploy.* -type f -size +10k 2>/dev/null || :").is_empty();
-    host.machine.wait_for("a part of the upload", Duration::from_secs(20), arrived).unwrap();
+    host.machine.wait_for("a part of the upload", Duration::from_mins(1), arrived).unwrap();
     host.machine.cut_cable().unwrap();
     assert_eq!(step.wait().unwrap().code(), Some(255));
     assert_eq!((host.current(), host.run_of(MAIN)), ("first".into(), before));
@@ -82,7 +82,7 @@ fn a_cable_pulled_while_the_release_is_proven_changes_nothing() {
     let host = Host::with_a_release();
     host.release("second", GOOD);
     let mut step = host.over_ssh("second", &host.machine.key(), &host.known_hosts(), &[]).spawn().unwrap();
-    host.machine.wait_for("the swap", Duration::from_secs(20), || host.current() == "second").unwrap();
+    host.machine.wait_for("the swap", Duration::from_mins(1), || host.current() == "second").unwrap();
     host.machine.cut_cable().unwrap();
     let done =
         || host.sh("journalctl -q -o cat -t tgs-deploy").contains("second runs: tg_video_streamer.service");
@@ -97,7 +97,7 @@ fn two_deploys_do_not_run_at_once() {
     host.release("dies", DIES);
     host.release("second", GOOD);
     let mut first = host.command("dies", &[]).stdout(Stdio::piped()).spawn().unwrap();
-    host.machine.wait_for("the swap", Duration::from_secs(20), || host.current() == "dies").unwrap();
+    host.machine.wait_for("the swap", Duration::from_mins(1), || host.current() == "dies").unwrap();
     let (code, said) = host.deploy("second", &[]);
     assert_eq!(code, 75, "{said}");
     assert!(said.contains("another deploy is under way"), "{said}");
@@ -122,7 +122,7 @@ fn two_deploys_do_not_run_at_once() {
     let mut deploy =
         host.command("second", &["--replace-env", "/root/env"]).stdout(Stdio::null()).spawn().unwrap();
     let waits = || host.sh("cat /proc/locks").contains("-> FLOCK");
-    host.machine.wait_for("the deploy at the lock", Duration::from_secs(20), waits).unwrap();
+    host.machine.wait_for("the deploy at the lock", Duration::from_mins(1), waits).unwrap();
     assert_eq!((host.env(), host.current()), (SETTINGS.into(), "first".into()));
     drop(holder.stdin.take());
     assert!(holder.wait().unwrap().success());

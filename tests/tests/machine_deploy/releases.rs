@@ -191,6 +191,9 @@ fn every_instance_is_restarted_and_one_that_fails_takes_all_back() {
     host.sh(&format!(
         "cd {ROOT}/instances; for i in a b broken; do echo NAME=$i >$i.env; done; echo NAME=main >{ROOT}/shared/.env"
     ));
+    // Not for a moment.
+    let never = "[Service]\nExecStartPre=/bin/false\n";
+    host.machine.drop_in("tg_video_streamer@broken.service", "never", never).unwrap();
     host.sh(&format!(
         "systemctl start {}; systemctl start --no-block tg_video_streamer@broken",
         units.join(" ")

@@ -179,10 +179,11 @@ fn a_deploy_that_is_killed_leaves_no_settings_behind() {
     host.release("second", GOOD);
     host.write("other", OTHER);
     let env = host.at("other");
-    let options = ["--replace-env", env.to_str().unwrap()];
+    // Long enough to be killed within it.
+    let options = ["--replace-env", env.to_str().unwrap(), "--stable", "60"];
     let mut step =
         host.over_ssh("second", &host.machine.key(), &host.known_hosts(), &options).spawn().unwrap();
-    host.machine.wait_for("the swap", Duration::from_secs(20), || host.current() == "second").unwrap();
+    host.machine.wait_for("the swap", Duration::from_mins(1), || host.current() == "second").unwrap();
     assert_ne!(host.sh("ls /var/tmp/tgs-deploy.*/env"), "");
     host.sh("systemctl kill --signal=KILL 'tgs-deploy-*.service'");
     assert!(!step.wait().unwrap().success());
