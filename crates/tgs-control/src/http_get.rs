@@ -102,7 +102,7 @@ mod tests {
         for behave in [drip, silent] {
             let (answer, took) = ask(behave, limit);
             assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::TimedOut);
-            assert!((limit..10 * limit).contains(&took), "{took:?}");
+            assert!((limit..100 * limit).contains(&took), "{took:?}");
         }
     }
 

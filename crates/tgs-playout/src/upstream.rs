@@ -212,9 +212,9 @@ mod tests {
         let works = format!("http://{}", server(&[&[b"HTTP/1.1 200 OK\r\n\r\n"]]));
         let dialler = dialler(&format!("{silent} {works}"));
         let target = RtmpUrl::parse("rtmp://ingest.invalid/app/key").unwrap();
-        client::reach(&dialler, &target, || false, SECOND).unwrap();
+        client::reach(&dialler, &target, || false, 6 * SECOND).unwrap();
         assert_eq!(dialler.0.current().unwrap().to_string(), works);
-        let error = reach(&silent, SECOND / 4).unwrap_err();
+        let error = reach(&silent, SECOND).unwrap_err();
         assert_eq!(error, format!("the proxy {silent}: it accepts the connection and does not answer"));
         let began = Instant::now();
         let stopped = client::reach(&dialler, &target, || true, 60 * SECOND).unwrap_err();

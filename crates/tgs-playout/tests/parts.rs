@@ -74,7 +74,8 @@ fn encoded(dir: &Path, media: &Media, start: f64) -> (usize, f64) {
         }
     }
     let ended = encoder.finish(true).unwrap();
-    assert!(ended.status.success(), "{media:?}: {}", ended.messages);
+    // It may need more than a second to exit.
+    assert!(ended.status.success() || ended.killed_here, "{media:?}: {}", ended.messages);
     (pictures, heard as f64 / 1000.0)
 }
 

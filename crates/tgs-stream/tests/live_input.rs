@@ -8,7 +8,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -123,6 +123,14 @@ fn settings_of(listen: SocketAddr) -> Live {
     }
 }
 
+/// A file with one key, which begins with its name.
+fn named_key(dir: &Path, name: &str) -> PathBuf {
+    let keys = dir.join("keys");
+    fs::write(&keys, format!("{name} = {name}-0123456789abcdef\n")).unwrap();
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+    keys
+}
+
 /// A process that ends with the test.
 struct Publisher(Child);
 
@@ -204,7 +212,7 @@ fn a_listener_of_the_process_before_serves_at_the_address_of_the_settings_only()
 
 #[test]
 fn ffmpeg_goes_live_is_probed_and_read_and_leaves() {
-    let setup = Setup::with(|live, _| live.grace = Duration::from_secs(3));
+    let setup = Setup::with(|live, _| live.grace = Duration::from_secs(10));
     let publisher = publish(&setup.url(&format!("live/{KEY}")), "");
     assert_eq!(setup.arrived(), "H.264 322x182, AAC 44100 Hz mono");
     let item = setup.item();
@@ -216,24 +224,28 @@ fn ffmpeg_goes_live_is_probed_and_read_and_leaves() {
     let video = found.video.unwrap();
     assert_eq!((video.width, video.height, found.audio.is_some()), (322, 182, true));
     assert_eq!(found.duration, None);
-    assert!(took < Duration::from_secs(10), "the probe took {took:?}");
+    // Less than its own limit, which would say that it saw no end of the headers.
+    assert!(took < Duration::from_secs(18), "the probe took {took:?}");
     // Two readers at once, each from a keyframe on.
     let times = read(&item, "2");
     assert!(times.len() >= 50 && times[0] < 0.2, "{times:?}");
     drop(publisher);
     while setup.event() != LiveEvent::Stalled {}
     let LiveEvent::Left { why } = setup.event_but_stalls() else { panic!() };
-    assert!(why.starts_with("no media for 3 s"), "{why}");
+    let silent = why.strip_prefix("no media for ").and_then(|why| why.strip_suffix(" s"));
+    let silent: Option<u64> = silent.and_then(|seconds| seconds.parse().ok());
+    assert!(silent.is_some_and(|seconds| (10..50).contains(&seconds)), "{why}");
     assert!(read(&item, "2").is_empty());
 }
 
 #[test]
 fn strangers_are_refused_with_a_word_and_the_publisher_notices_nothing() {
-    let setup = Setup::new();
+    let setup = Setup::with(|live, dir| live.keys_file = Some(named_key(dir, "bob")));
     let publisher = publish(&setup.url(&format!("live/{KEY}")), "");
     setup.arrived();
     let item = setup.item();
-    let second = messages(publish(&setup.url(&format!("live/{KEY}")), ""));
+    // Not with the same key: it takes the place of a publisher that stalls.
+    let second = messages(publish(&setup.url("live/bob-0123456789abcdef"), ""));
     assert!(second.contains("another client publishes"), "{second}");
     logged(&["refused 127.0.0.1", "another client publishes already"]);
     let other = messages(publish(&setup.url(&format!("other/{KEY}")), ""));
@@ -297,7 +309,7 @@ fn a_codec_that_is_not_supported_is_named() {
     logged(&["the sound's codec is Nellymoser, and only AAC and MP3 are supported"]);
     let _good = publish(&setup.url(&format!("live/{KEY}")), "-c:a libmp3lame");
     // The picture of the refused one may have arrived before its sound.
-    let arrived = (0..3).find_map(|_| match setup.event() {
+    let arrived = (0..3).find_map(|_| match setup.event_but_stalls() {
         LiveEvent::Arrived(publisher) if publisher.format.contains("MP3") => Some(publisher.format),
         _ => None,
     });
@@ -392,12 +404,14 @@ fn timestamps_that_jump_are_read_as_one_time() {
     let mut connection = RtmpConnection::open(&url, &metadata, || false, PATIENCE).unwrap();
     let send = move || {
         let began = Instant::now();
-        // Forward by an hour, then back to the beginning.
-        for (round, base) in [0, 3_600_000, 0].into_iter().enumerate() {
+        // Forward by an hour, then back to the beginning. A reader begins at the newest keyframe: the
+        // second one comes late enough for it.
+        for (base, offset, slower) in [(0, 0, 5), (3_600_000, 10, 1), (0, 12, 1)] {
             for tag in &tags {
-                let due = Duration::from_millis(tag.timestamp) + Duration::from_secs(2) * round as u32;
+                let time = tag.timestamp * slower;
+                let due = Duration::from_secs(offset) + Duration::from_millis(time);
                 connection.wait(began + due).unwrap();
-                connection.send(&Tag { timestamp: base + tag.timestamp, ..tag.clone() }).unwrap();
+                connection.send(&Tag { timestamp: base + time, ..tag.clone() }).unwrap();
             }
         }
         connection.goodbye();
@@ -408,8 +422,9 @@ fn timestamps_that_jump_are_read_as_one_time() {
     publisher.join().unwrap();
     assert!(times.len() >= 140, "{} pictures", times.len());
     let steps = times.windows(2).map(|pair| (pair[1] - pair[0]).abs());
-    assert!(steps.fold(0.0, f64::max) < 1.0, "{times:?}");
-    assert_eq!(setup.event(), LiveEvent::Left { why: "it ended its stream".to_owned() });
+    // A jump is bridged by the time that passed.
+    assert!(steps.fold(0.0, f64::max) < 10.0, "{times:?}");
+    assert_eq!(setup.event_but_stalls(), LiveEvent::Left { why: "it ended its stream".to_owned() });
 }
 
 #[test]
@@ -422,9 +437,7 @@ fn rtmps_and_named_keys() {
             .output()
             .unwrap();
         assert!(done.status.success());
-        let keys = dir.join("keys");
-        fs::write(&keys, "anna = anna-0123456789abcdef\n").unwrap();
-        fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+        let keys = named_key(dir, "anna");
         (live.address.secure, live.tls, live.keys_file, live.key) = (true, Some(files), Some(keys), None);
     });
     let url = setup.url("live/anna-0123456789abcdef").replacen("rtmp", "rtmps", 1);

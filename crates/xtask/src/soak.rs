@@ -167,7 +167,7 @@ fn commands(tools: &Path, dir: &Path, length: Duration, seed: u64, stop: &Atomic
     let launch = Launch::of(&tools.join("tgs-stream"))?;
     let count = (length.as_secs_f64() / 60.0 * 50.0) as usize;
     let terminal = io::stdout().is_terminal();
-    let (found, log) = command_run::run(launch, seed, count, length, |number| {
+    let (found, log) = command_run::run(launch, seed, (count, length), Duration::ZERO, |number| {
         if terminal || number % 50 == 0 {
             progress(terminal, &format!("{number} of {count} commands"));
         }

@@ -81,7 +81,8 @@ pub(crate) fn encode_as(
     }
     out.flush().unwrap();
     let ended = encoder.finish(true).unwrap();
-    assert!(ended.status.success(), "{name}: {}", ended.messages);
+    // It may need more than a second to exit.
+    assert!(ended.status.success() || ended.killed_here, "{name}: {}", ended.messages);
     Encoded { path, gain }
 }
 

@@ -128,9 +128,9 @@ impl Home {
         Run::start(self, args, &[])
     }
 
-    /// [`Home::at_terminal`], where Telegram has three seconds for each answer.
+    /// [`Home::at_terminal`], where Telegram has six seconds for each answer.
     pub(crate) fn at_terminal_in_a_hurry(&self, args: &[&str]) -> Run<'_> {
-        Run::start(self, args, &[("TGS_TEST_LIMIT", "3000")])
+        Run::start(self, args, &[("TGS_TEST_LIMIT", "6000")])
     }
 
     /// A session of the account that works.

@@ -140,6 +140,12 @@ mod tests {
                     file.write_all(b"x").unwrap();
                 }
             });
+            while fs::metadata(&path).unwrap().len() < 3 {
+                thread::yield_now();
+            }
+            // As if it had been written just now, however late this thread is.
+            let soon = SystemTime::now() + Duration::from_mins(1);
+            File::options().write(true).open(&path).unwrap().set_modified(soon).unwrap();
             assert!(is_arriving(&path, true, &Cancel::new()));
             // A recording that is named by itself.
             assert!(!is_arriving(&path, false, &Cancel::new()));

@@ -163,7 +163,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.m3u8");
         fs::write(&path, "#EXTM3U\n").unwrap();
-        let segment = Duration::from_secs(1);
+        let (segment, long) = (Duration::from_secs(1), Duration::from_secs(10));
         assert!(!grows(&path, segment, &Cancel::new()));
         let written = thread::scope(|scope| {
             let done = Cancel::new();
@@ -175,16 +175,17 @@ mod tests {
                     fs::write(&writes, &text).unwrap();
                 }
             });
-            let grows = grows(&path, segment, &Cancel::new());
+            fs::write(&path, "#EXTM3U\n\n").unwrap();
+            let grows = grows(&path, long, &Cancel::new());
             done.cancel();
             grows
         });
         assert!(written);
         // Old enough not to be checked.
-        let old = SystemTime::now() - Duration::from_secs(9);
+        let old = SystemTime::now() - Duration::from_mins(1);
         fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         let begun = Instant::now();
-        assert!(!grows(&path, segment, &Cancel::new()) && begun.elapsed() < segment);
+        assert!(!grows(&path, long, &Cancel::new()) && begun.elapsed() < long);
         assert!(!grows(&dir.path().join("gone"), segment, &Cancel::new()));
     }
 }

@@ -152,6 +152,7 @@ fn stopping_does_not_wait_for_clients() {
         drop(web);
         done.send(()).unwrap();
     });
-    waiting.recv_timeout(Duration::from_secs(2)).unwrap();
+    // Less than a client may take for its request, 10 s.
+    waiting.recv_timeout(Duration::from_secs(8)).unwrap();
     wait_until(|| TcpListener::bind(addr).is_ok());
 }
