@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tgs_control::{AddressFile, Status, StatusClient, http_get};
+use tgs_control::{AddressFile, Status, http_get};
 
 use crate::bin_path::tgs_stream;
 
@@ -231,6 +231,13 @@ impl Broadcast {
         self.locked().iter().filter(|line| bad(line)).map(|line| line.text.clone()).collect()
     }
 
+    /// The same without those of the filler, which a busy machine shows at any time: an encoder
+    /// begins late, or pauses.
+    #[must_use]
+    pub fn warnings_but_filler(&self) -> Vec<String> {
+        self.warnings().into_iter().filter(|line| !line.contains(" WARN  filler on air: ")).collect()
+    }
+
     /// The titles of the items broadcast so far, in order.
     #[must_use]
     pub fn on_air(&self) -> Vec<String> {
@@ -276,7 +283,9 @@ impl Broadcast {
 
     /// The parsed /status page.
     pub fn status(&self) -> Result<Status> {
-        Ok(StatusClient::new(self.address()?).status()?)
+        let (code, body) = self.get("/status")?;
+        ensure!(code == 200, "/status answers {code}");
+        Ok(serde_json::from_str(&body)?)
     }
 
     /// The value of a metric, with labels as printed (`tgs_item_failures_total{reason="missing"}`).
@@ -331,12 +340,12 @@ impl Broadcast {
         self.status.context("no status")
     }
 
-    /// Stops the broadcast (SIGTERM); fails unless it exits with success within 3 s. Returns the
-    /// time taken.
+    /// Stops the broadcast (SIGTERM); fails unless it exits with success within 10 s, the unit's
+    /// limit. Returns the time taken.
     pub fn stop(&mut self) -> Result<Duration> {
         let told = Instant::now();
         self.signal(Signal::TERM)?;
-        let status = self.wait(Duration::from_secs(3))?;
+        let status = self.wait(Duration::from_secs(10))?;
         ensure!(status.success(), "tgs-stream ended with {status}; its log:\n{}", self.log());
         Ok(told.elapsed())
     }

@@ -45,6 +45,9 @@ const ITEM_SECONDS: u32 = 24;
 /// Time limit for etcd and for a host to start.
 const STARTS_WITHIN: Duration = Duration::from_secs(40);
 
+/// Time limit until all is well for a while.
+const WELL_WITHIN: Duration = Duration::from_mins(2);
+
 /// The cluster; dropping it ends everything.
 #[derive(Debug)]
 pub struct Cluster {
@@ -133,7 +136,7 @@ impl Cluster {
     pub fn until_well(&self, time: Duration) -> Result<Duration> {
         let began = Instant::now();
         let mut since = None;
-        self.until("a standby", STARTS_WITHIN, || {
+        self.until("a standby", WELL_WITHIN, || {
             since = self.is_well().map(|active| match since {
                 Some((was, at)) if was == active => (active, at),
                 _ => (active, Instant::now()),

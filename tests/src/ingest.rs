@@ -31,6 +31,7 @@ pub use self::{
     record::{Message, Record},
     setup::{Setup, Welcome},
 };
+use crate::nginx::free_port;
 
 /// Metadata of the connection tests.
 pub const METADATA: Metadata = Metadata {
@@ -73,7 +74,15 @@ impl Ingest {
             closed: AtomicBool::new(false),
         });
         let mut ingest = Self { address: SocketAddr::from((address, 0)), shared, acceptor: None };
-        ingest.listen()?;
+        // Another test may take the port before it is listened at.
+        for attempt in 0.. {
+            ingest.address.set_port(free_port()?);
+            match ingest.listen() {
+                Err(error) if attempt == 4 => return Err(error),
+                Err(_) => {}
+                Ok(()) => break,
+            }
+        }
         Ok(ingest)
     }
 
@@ -227,9 +236,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
                 Err(error) => format!("{error:#}"),
             };
             let (shared, index) = (Arc::clone(&client.shared), client.index);
-            // Closed before the record shows the end.
+            // Closed before the record shows the end, and not later than its time.
+            let ended = Instant::now();
             drop(client);
-            shared.change(index, |record| record.ended = Some((Instant::now(), end)));
+            shared.change(index, |record| record.ended = Some((ended, end)));
         });
     }
 }

@@ -72,13 +72,16 @@ fn arrived(ingest: &Ingest, broadcast: &Broadcast) -> Vec<Tag> {
 fn the_ingest_gets_the_same_tags_from_the_cache() {
     // Where the machine is under load the first item may be late, and the slate before it moves all
     // that follows.
+    let dir = tempfile::tempdir().unwrap();
+    let tool = tempfile::tempdir().unwrap();
+    // The directory that encoders work in is the only one that they can write to.
+    let script = "case \"$*\" in *file:*libx264*) echo >> encoded;; esac\nexec \"$REAL\" \"$@\"";
+    let ffmpeg = wrapped_ffmpeg(tool.path(), script).unwrap();
+    let log = dir.path().join("state/scratch/encoded");
     for turn in 0..5 {
-        let dir = tempfile::tempdir().unwrap();
-        let tool = tempfile::tempdir().unwrap();
-        // The directory that encoders work in is the only one that they can write to.
-        let script = "case \"$*\" in *file:*libx264*) echo >> encoded;; esac\nexec \"$REAL\" \"$@\"";
-        let ffmpeg = wrapped_ffmpeg(tool.path(), script).unwrap();
-        let log = dir.path().join("state/scratch/encoded");
+        // The slate stays, so that the next turn starts sooner.
+        tgs_playout::cache::clear(&dir.path().join("cache")).unwrap();
+        let _ = fs::remove_file(&log);
         let encoded = || fs::read_to_string(&log).unwrap_or_default().len();
         let run = || {
             let ingest = Ingest::start().unwrap();
@@ -162,7 +165,7 @@ fn what_an_interrupted_rsync_has_copied_is_used_or_encoded_again() {
 /// Copies the cache of another host with rsync, which is ended by `signal` within an entry.
 fn interrupted_copy(from: &Path, to: &Path, option: Option<&str>, signal: Signal) {
     let mut rsync = Command::new(find("setpriv").unwrap())
-        .args(["--pdeathsig", "KILL", "rsync", "-a", "--bwlimit=500"])
+        .args(["--pdeathsig", "KILL", "rsync", "-a", "--bwlimit=100"])
         .args(option)
         .args([&from.join("cache"), to])
         .process_group(0)

@@ -158,9 +158,10 @@ fn the_pages_of_a_broadcast_that_flows() {
     let mut broadcast = Launch::to(ingest.url("key")).unwrap().play([&clip]).start().unwrap();
     broadcast.wait_item("", 1, LIMIT).unwrap();
     broadcast.wait_metric("tgs_output_media_seconds_total", 2.5, LIMIT).unwrap();
-    let began = broadcast.metric("tgs_last_progress_timestamp_seconds").unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
-    assert!((now - began).abs() < 2.0, "{began}, now {now}");
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let asked = now();
+    let progress = broadcast.metric("tgs_last_progress_timestamp_seconds").unwrap();
+    assert!((asked - 5.0..now() + 0.1).contains(&progress), "{progress}, asked at {asked}");
     let (code, text) = broadcast.get("/metrics").unwrap();
     assert_eq!(code, 200);
     promtool(&text);
@@ -218,7 +219,8 @@ fn health_says_why_nothing_flows() {
     ingest.reset();
     let gone = Instant::now();
     wait_health(&broadcast, 503, "refuse");
-    assert!(gone.elapsed() < Duration::from_secs(3), "{:?}", gone.elapsed());
+    // A server that only falls silent is given up after 10 s.
+    assert!(gone.elapsed() < Duration::from_secs(9), "{:?}", gone.elapsed());
     let publisher = broadcast.status().unwrap().engine.publisher;
     let refused = matches!(&publisher, PublisherState::Reconnecting { cause } if cause.contains("refuse"));
     assert!(refused, "{publisher:?}");
@@ -282,7 +284,7 @@ fn the_stream_key_is_shown_nowhere() {
     }
     pages += &broadcast.log();
     // The check covers the intended entries.
-    for part in ["BadName", "lost: ", "skipped “a”", "streams_played_total 2", "\"followed_by\""] {
+    for part in ["BadName", "lost: ", "skipped “a”", "\nstreams_played_total ", "\"followed_by\""] {
         assert!(pages.contains(part), "“{part}” is not in {pages}");
     }
     assert!(ps.contains("libx264") && ps.contains("--env-file"), "{ps}");

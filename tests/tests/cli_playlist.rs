@@ -18,10 +18,9 @@ fn short() -> Clip {
     clip("second", (320, 180), "30", 44_100, 1000)
 }
 
-/// Twice what is encoded ahead with `READ_AHEAD=3s`: an edit in its first half is in time for what
-/// follows it.
+/// With `READ_AHEAD=3s`, an edit in its first 7 s is in time for what follows it.
 fn long() -> Clip {
-    clip("six", (320, 180), "30", 44_100, 6000)
+    clip("ten", (320, 180), "30", 44_100, 10_000)
 }
 
 /// Puts copies of a clip at these names into a folder.
@@ -35,8 +34,8 @@ fn copies(clip: &Clip, folder: &Path, names: &[&str]) {
 #[test]
 fn edits_are_taken_at_the_next_item_and_one_that_leaves_nothing_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    copies(&long(), dir.path(), &["a.mp4", "b.mp4"]);
-    copies(&short(), dir.path(), &["c.mp4", "d.mp4"]);
+    copies(&long(), dir.path(), &["a.mp4", "b.mp4", "c.mp4"]);
+    copies(&short(), dir.path(), &["d.mp4"]);
     let list = dir.path().join("list.txt");
     fs::write(&list, "a.mp4\nb.mp4\nd.mp4\n").unwrap();
     let launch = Launch::to("out.flv").unwrap().arg("--realtime").arg("--playlist").arg(&list);
@@ -104,13 +103,13 @@ fn titles_of_an_m3u_list_are_shown() {
     let dir = tempfile::tempdir().unwrap();
     copies(&long(), dir.path(), &["a.mp4"]);
     let title = "Täg \"one\", <two>";
-    fs::write(dir.path().join("tv.m3u"), format!("#EXTM3U\n#EXTINF:6 x=\"a,b\",{title}\na.mp4\n")).unwrap();
+    fs::write(dir.path().join("tv.m3u"), format!("#EXTM3U\n#EXTINF:10 x=\"a,b\",{title}\na.mp4\n")).unwrap();
     let launch = Launch::to("out.flv").unwrap().within(dir.path()).arg("--realtime").arg("tv.m3u");
     let mut broadcast = launch.start().unwrap();
     broadcast.wait_item("Täg \"one\", <two>", 1, LIMIT).unwrap();
     let OnAir::Item(item) = broadcast.status().unwrap().engine.on_air else { panic!("no item is on air") };
     assert_eq!(item.title, title);
     assert_eq!(item.id, dir.path().join("a.mp4").to_str().unwrap());
-    assert!((item.duration_seconds.unwrap() - 6.0).abs() < 0.1, "{item:?}");
+    assert!((item.duration_seconds.unwrap() - 10.0).abs() < 0.1, "{item:?}");
     broadcast.stop().unwrap();
 }

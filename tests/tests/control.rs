@@ -73,10 +73,6 @@ fn an_operator_steers_the_broadcast_without_a_gap() {
     let mut broadcast = launch(dir.path(), &ingest).start().unwrap();
     let mut client = client(&broadcast, dir.path());
     until(&broadcast, &mut client, plays("a"));
-    // A busy machine may show the filler before the first item, and nothing else.
-    let before = broadcast.warnings();
-    let is_first_filler = |line: &String| line.contains("filler on air: the next item is not ready");
-    assert!(before.iter().all(is_first_filler), "{before:?}");
 
     client.call(&Call::Next(NoParams {})).unwrap();
     until(&broadcast, &mut client, plays("b"));
@@ -100,7 +96,7 @@ fn an_operator_steers_the_broadcast_without_a_gap() {
     let log: LogLines = client.get(&Call::LogTail(LogTailParams { lines: 100 })).unwrap();
     assert!(log.lines.iter().any(|line| line.contains("previous") && line.contains("(stated: test)")));
     broadcast.stop().unwrap();
-    assert_eq!(broadcast.warnings(), before);
+    assert_eq!(broadcast.warnings_but_filler(), [""; 0]);
     assert!(!dir.path().join("state/control.sock").exists());
     ingest.wait_ended(5 * SECOND).unwrap();
     let tags: Vec<_> = ingest.record().unwrap().tags().collect();
@@ -117,9 +113,9 @@ fn a_stopped_broadcast_stays_stopped_over_a_restart() {
     first.call(&Call::Stop(StopParams { after_current: false })).unwrap();
     ingest.wait_ended(10 * SECOND).unwrap();
     assert!(ingest.record().unwrap().commands().iter().any(|(name, _)| name == "deleteStream"));
-    let now = status(&mut first);
-    assert!(now.stopped && now.unhealthy.is_none(), "{now:?}");
-    assert_eq!(now.status.engine.on_air, OnAir::Stopped);
+    until(&broadcast, &mut first, |now| {
+        now.stopped && now.unhealthy.is_none() && now.status.engine.on_air == OnAir::Stopped
+    });
     assert_eq!(broadcast.get("/healthz").unwrap(), (200, "stopped\n".to_owned()));
     broadcast.stop().unwrap();
 

@@ -215,11 +215,15 @@ fn the_queue_the_picture_and_the_as_run_log() {
     let [left, right] = colours(&dir.join("b.jpg"));
     assert!(is_near(left, [0, 0, 255]) && is_near(right, [255, 255, 0]), "{left:?} {right:?}");
 
-    let table = ok(dir, &["asrun", "--since", "1h", "--csv"]);
-    let mut rows = table.split("\r\n");
-    assert!(rows.next().unwrap().starts_with("start,end,seconds,"), "{table}");
-    let aired: Vec<_> = rows.filter(|row| row.contains(",item,")).collect();
-    assert!(aired.len() >= 2 && aired[0].contains(",a,skipped,") && aired[1].contains(",b,"), "{table}");
+    // A thread of its own writes it.
+    let written = broadcast.until("both items in the as-run log", 30 * SECOND, || {
+        let table = ok(dir, &["asrun", "--since", "1h", "--csv"]);
+        let mut rows = table.split("\r\n");
+        assert!(rows.next().unwrap().starts_with("start,end,seconds,"), "{table}");
+        let aired: Vec<_> = rows.filter(|row| row.contains(",item,")).collect();
+        (aired.len() >= 2 && aired[0].contains(",a,skipped,") && aired[1].contains(",b,")).then_some(())
+    });
+    written.unwrap();
     let [first, ..] = &*ok(dir, &["playlist", "list"]).lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
     else {
         panic!("the playlist is empty")

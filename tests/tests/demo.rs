@@ -23,7 +23,7 @@ impl Demo {
         let xtask = build("xtask").expect("xtask builds");
         // Should the test fail, the demo ends by itself.
         let mut child = Command::new(xtask)
-            .args(["demo", "--seconds", "60"])
+            .args(["demo", "--seconds", "180"])
             .current_dir(workspace())
             .stdout(Stdio::piped())
             .spawn()

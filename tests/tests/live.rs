@@ -179,17 +179,19 @@ fn a_publisher_takes_the_air_and_the_item_resumes() {
     assert_eq!((&*client.key, &*client.format), ("live", "H.264 640x360, AAC 48000 Hz mono"));
     assert!(shown.on_air && !shown.waits_for_take, "{shown:?}");
     std::thread::sleep(3 * SECOND);
+    let ended = Instant::now();
     publisher.end();
     let back = live.until(|now| title(now) == Some("a"));
     let now = offset(&live.status());
+    let since = ended.elapsed().as_secs_f64();
     println!("on air after {took:?}, back after {back:?}, left at {left_at}, resumed at {now}");
-    assert!(now < left_at + played + 1.0, "left at {left_at}, resumed at {now}");
+    assert!(now < left_at + played + since + 1.0, "left at {left_at}, resumed at {now}");
     assert_eq!(live.end(), ["a", "live", "a"]);
 }
 
 #[test]
 fn a_stall_is_bridged_and_a_killed_publisher_may_come_back() {
-    let mut live = Live::start(&[("LIVE_GRACE", "20s")]);
+    let mut live = Live::start(&[("LIVE_GRACE", "40s")]);
     let publisher = Publisher::start(&live.url, "");
     live.until(|now| title(now) == Some("live"));
     publisher.signal(rustix::process::Signal::STOP);
@@ -205,7 +207,7 @@ fn a_stall_is_bridged_and_a_killed_publisher_may_come_back() {
     drop(again);
     live.until(|now| title(now) == Some("a"));
     let log = live.broadcast.log();
-    assert!(log.contains("the publisher has left: no media for 20 s"), "{log}");
+    assert!(log.contains("the publisher has left: no media for 4"), "{log}");
     assert_eq!(live.end(), ["a", "live", "a"]);
 }
 

@@ -130,7 +130,7 @@ fn logo_names_and_title_reach_the_viewers_and_an_operators_title_wins() {
     let file = dir.path().join("received.flv");
     record.write_flv(&file).unwrap();
     let seen = |at: u32| look_at(&file, &at.to_string(), 854, (854 - 19 - 20, 19 + 20));
-    let begun = (0..15).find(|at| seen(*at).1 > 100).unwrap();
+    let begun = (0..60).find(|at| seen(*at).1 > 100).unwrap();
     let (logo, _) = seen(begun);
     assert!(is_red(logo), "{logo:?}");
     let (logo, white) = seen(begun + 4);

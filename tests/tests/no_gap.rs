@@ -48,10 +48,8 @@ fn broadcast(url: &str, publisher: &str) -> Broadcast {
         .play(mixed())
         .finish(60 * SECOND)
         .unwrap();
-    // On a machine under load the first item may be late, and then the slate is shown before it.
-    let known = ["PUBLISHER=ffmpeg", "filler on air: the next item is not ready"];
-    let is_known = |w: &String| known.iter().any(|words| w.contains(words));
-    let warnings: Vec<String> = broadcast.warnings().into_iter().filter(|w| !is_known(w)).collect();
+    let mut warnings = broadcast.warnings_but_filler();
+    warnings.retain(|line| !line.contains("PUBLISHER=ffmpeg"));
     assert_eq!(warnings, [""; 0]);
     broadcast
 }
@@ -95,13 +93,13 @@ fn at_the_recorder(publisher: &str) {
         ["connect", "releaseStream", "FCPublish", "createStream", "publish", "FCUnpublish", "deleteStream"];
     let commands: Vec<&str> = commands.iter().map(String::as_str).filter(|c| expected.contains(c)).collect();
     assert_eq!(commands, expected);
-    // It came at the pace at which it is watched. (Before it begins, ffmpeg as the sender looks at
+    // It came at the pace at which it is watched, and not at once. (Before it begins, ffmpeg as the sender looks at
     // the stream for a while.)
     let mut media = record.media().skip_while(|m| m.received.timestamp < 5000);
     let (first, last) = (media.next().unwrap(), media.last().unwrap());
     let took = (last.arrived - first.arrived).as_secs_f64();
     let due = f64::from(last.received.timestamp - first.received.timestamp) / 1000.0;
-    assert!((took - due).abs() < 1.0, "{due} s of media took {took} s");
+    assert!(took > due - 2.5 && took < due + 5.0, "{due} s of media took {took} s");
 }
 
 #[test]

@@ -41,7 +41,9 @@ fn a_list_that_comes_late_is_waited_for() {
             .set("PLAYLIST", &list)
             .set("WATCHDOG_USEC", "4000000")
     };
-    let clips = ["first", "second"].map(|name| clip(name, (320, 180), "30", 44_100, 4000).path().unwrap());
+    // The second one goes on over the stop.
+    let clips = [("first", 4000), ("second", 30_000)];
+    let clips = clips.map(|(name, millis)| clip(name, (320, 180), "30", 44_100, millis).path().unwrap());
     let text = clips.each_ref().map(|path| format!("{}\n", path.display())).concat();
 
     let mut broadcast = launch().start().unwrap();

@@ -65,7 +65,7 @@ fn a_killed_or_stopped_sender_is_replaced() {
     let (gone, killed) = (Instant::now(), sender(&broadcast));
     killed.signal(Signal::KILL).unwrap();
     // At once; a busy machine starts a program late.
-    broadcast.wait_process(2 * SECOND, |p| p.is_sender() && p.pid != killed.pid).unwrap();
+    broadcast.wait_process(10 * SECOND, |p| p.is_sender() && p.pid != killed.pid).unwrap();
     until_media(&ingest, 2, 3.0);
     came_back(&ingest, gone, 10 * SECOND, &[]);
     broadcast.wait_log(&["WARN", "lost: the ffmpeg that publishes", "killed by SIGKILL"], SECOND).unwrap();

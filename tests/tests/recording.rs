@@ -180,10 +180,13 @@ fn what_is_aired_is_recorded_listed_and_cut() {
     let found = chapters(&probed);
     // Where an item is late, the filler has a chapter before it.
     let is_item = |chapter: &&(String, f64)| chapter.0 != "filler";
-    let titles: Vec<_> = found.iter().filter(is_item).map(|(title, _)| &**title).collect();
+    let mut titles: Vec<_> = found.iter().filter(is_item).map(|(title, _)| &**title).collect();
+    let pieces = titles.len();
+    titles.dedup();
     assert!(titles.starts_with(&["first", "second 'é' <x>", "first"]), "{found:?}");
     assert!(found[0].1 < 0.1, "{found:?}");
-    let whole = found.windows(2).filter(|pair| is_item(&&pair[0]));
+    // Where an encoder pauses, the filler is within an item.
+    let whole = found.windows(2).filter(|pair| titles.len() == pieces && is_item(&&pair[0]));
     for (pair, length) in whole.zip([4.0, 5.0]) {
         assert!((pair[1].1 - pair[0].1 - length).abs() < 0.2, "{found:?}");
     }
@@ -298,6 +301,7 @@ fn an_item_with_other_codec_headers_is_a_file_of_its_own() {
     let refused = fails(dir, &["record", "cut", "--from", "20s", "--to", "now", "x.mkv"]);
     assert!(refused.contains("the format of picture or sound changes at 20"), "{refused}");
     broadcast.stop().unwrap();
+    ingest.wait_ended(5 * SECOND).unwrap();
     let record = ingest.record().unwrap();
     let headers = record.tags().filter(|tag| tag.kind == Kind::Video && tag.is_sequence_header()).count();
     assert!(headers >= 3, "the item was encoded after all:\n{}", broadcast.log());
@@ -308,6 +312,8 @@ fn an_item_with_other_codec_headers_is_a_file_of_its_own() {
     let own = probed.iter().find(is_own).unwrap();
     assert!((seconds(own) - 4.0).abs() < 0.2, "{own}");
     // The title of the next item is not in the file before. Late items have filler before them.
-    let titles = probed.iter().flat_map(chapters).map(|(title, _)| title).filter(|title| title != "filler");
-    assert_eq!(titles.take(3).collect::<Vec<_>>(), ["own", "other", "own"], "{probed:?}");
+    let titles = probed.iter().flat_map(chapters).map(|(title, _)| title);
+    let mut titles: Vec<_> = titles.filter(|title| title != "filler").collect();
+    titles.dedup();
+    assert!(titles.len() >= 3 && titles[..3] == ["own", "other", "own"], "{probed:?}");
 }

@@ -36,7 +36,10 @@ fn until_media(ingest: &Ingest, count: usize, media: usize) {
 /// Asserts that the connections show each picture once and in order, and never two of them at once.
 /// Prints the times without media between them.
 fn assert_seamless(records: &[Record], dir: &Path) {
-    assert_in_order(&pictures(records, dir).unwrap(), records);
+    let mut seen = pictures(records, dir).unwrap();
+    // A busy machine may show the filler, which has no number.
+    seen.retain(|number| *number > 0);
+    assert_in_order(&seen, records);
 }
 
 fn assert_in_order(seen: &[usize], records: &[Record]) {

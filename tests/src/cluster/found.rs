@@ -63,7 +63,7 @@ pub struct Found {
 impl Row {
     pub(super) fn of(
         (fault, words): (Fault, String),
-        (limit, ttl): (Duration, Duration),
+        (limit, ttl, spare): (Duration, Duration, Duration),
         counts_from: Option<Instant>,
         window: &Window,
         standby: Duration,
@@ -74,6 +74,7 @@ impl Row {
         let single_writes = window.doubles.iter().filter(|double| is_single(double.media)).count();
         let doubles = window.doubles.iter().filter(|double| !is_single(double.media));
         let most_back = if fault.hides_position() { seconds(ttl) + UNRECORDED } else { MOST_OFF };
+        let most_back = most_back + seconds(spare);
         Self {
             fault,
             words,
@@ -240,7 +241,13 @@ mod tests {
             ..Window::default()
         };
         let row = |fault| {
-            Row::of((fault, String::new()), (Duration::MAX, Duration::ZERO), None, &window, Duration::ZERO)
+            Row::of(
+                (fault, String::new()),
+                (Duration::MAX, Duration::ZERO, Duration::ZERO),
+                None,
+                &window,
+                Duration::ZERO,
+            )
         };
         let stopped = row(Fault::StopActive);
         assert_eq!((stopped.doubles.len(), stopped.single_writes), (1, 1));

@@ -34,8 +34,8 @@ pub struct Plan {
     /// Through a Telegram of the test's own, with a session for each host; otherwise to an
     /// OUTPUT_URL.
     pub through_telegram: bool,
-    /// How much longer media may be missing than on a machine of its own: nothing but this depends
-    /// on what else runs.
+    /// How much longer media may be missing than on a machine of its own, and how much more of an
+    /// item be repeated: the record is late, too.
     pub spare: Duration,
     /// Where the logs go.
     pub logs: PathBuf,
@@ -97,5 +97,5 @@ fn one(cluster: &mut Cluster, fault: Fault, plan: &Plan, rng: &mut Rng) -> Resul
     cluster.all_run()?;
     let window = cluster.publications.since(mark)?;
     cluster.publications.end_replaced();
-    Ok(Row::of((fault, begun.words), (limit, ttl), counts_from, &window, standby))
+    Ok(Row::of((fault, begun.words), (limit, ttl, plan.spare), counts_from, &window, standby))
 }

@@ -81,7 +81,7 @@ fn faults_do_what_they_say() {
     let leader = cluster.until("a leader", 20 * SECOND, || cluster.leader()).unwrap();
     let waited =
         |cluster: &Cluster| cluster.etcds[leader].metric("etcd_disk_backend_commit_duration_seconds_sum");
-    let before = waited(&cluster).unwrap();
+    let before = cluster.until("the metric", 20 * SECOND, || waited(&cluster)).unwrap();
     cluster.etcds[leader].slow_down(fastrand::Rng::with_seed(1));
     cluster
         .until("a write that waits", 20 * SECOND, || {

@@ -112,7 +112,7 @@ impl Found {
                 start: pictures.start_of(slot.colour, due.as_system_time(), SEARCH),
                 logged: logged.cloned(),
             };
-            self.wrong.extend(row.faults());
+            self.wrong.extend(row.faults(self.most_off));
             self.rows.push(row);
         }
     }
@@ -143,8 +143,9 @@ impl Found {
         (self.entries, self.apart) = (log.len(), apart(log));
         self.wrong.extend(list_faults(log));
         let is_fault = |kind| !matches!(kind, AsRunKind::Item | AsRunKind::OffAir);
-        // Filler before the first item only shows that the machine is busy.
-        let begun = log.iter().skip_while(|entry| entry.kind != AsRunKind::Item);
+        // Filler before the first slot only shows that the machine is busy.
+        let first = self.rows.iter().map(|row| row.at).min();
+        let begun = log.iter().skip_while(|entry| first.is_some_and(|first| entry.start < first));
         for entry in begun.filter(|entry| is_fault(entry.kind)) {
             let at = seconds(entry.start.as_system_time());
             if !self.bridges.iter().any(|(from, to)| (*from..*to).contains(&at)) {
@@ -186,7 +187,7 @@ impl Found {
             (self.connections == 1, format!("{} connection(s) to the ingest (target 1)", self.connections)),
             (self.broken.is_empty(), or(&self.broken, "one unbroken stream".to_owned())),
             (
-                self.longest_gap <= LONGEST_GAP,
+                self.longest_gap <= LONGEST_GAP.max(self.most_off),
                 format!("longest time without a picture {:.2} s", self.longest_gap.as_secs_f64()),
             ),
             (self.undecoded.is_empty(), or(&self.undecoded, "every frame was decoded".to_owned())),
@@ -233,8 +234,9 @@ impl Row {
         self.start.map(|start| start.by_timestamp - self.due)
     }
 
-    /// Where the as-run log differs from the plan or from what arrived.
-    fn faults(&self) -> Vec<String> {
+    /// Where the as-run log differs from the plan or from what arrived, `most_off` after its time at
+    /// most.
+    fn faults(&self, most_off: Duration) -> Vec<String> {
         let mut faults = Vec::new();
         let mut say = |bad: bool, words: &str| {
             if bad {
@@ -248,7 +250,8 @@ impl Row {
         say(logged.offset_seconds != Some(0.0), "is logged as begun within its item");
         let said = seconds(logged.start.as_system_time());
         let seen = self.start.map_or(f64::INFINITY, |start| start.by_timestamp);
-        say((said - seen).abs() > 0.5, "another start is logged than the ingest has seen");
+        let late = 0.5 + most_off.as_secs_f64();
+        say(said < seen - 0.5 || said > seen + late, "another start is logged than the ingest has seen");
         faults
     }
 }

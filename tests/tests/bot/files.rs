@@ -41,7 +41,7 @@ fn queue(client: &mut ControlClient) -> Vec<String> {
 #[test]
 fn pictures_show_what_is_on_air_and_films_are_queued() {
     let (dir, ingest, dc) = (tempfile::tempdir().unwrap(), Ingest::start().unwrap(), test_dc());
-    let _broadcast = coloured(dir.path(), &ingest, &[("red", 60_000), ("blue", 60_000)]);
+    let _broadcast = coloured(dir.path(), &ingest, &[("red", 60_000), ("blue", 300_000)]);
     let socket = dir.path().join("state/control.sock");
     let (media, films, hook) = (dir.path().join("media"), dir.path().join("films"), Hook::serve());
     fs::create_dir(&media).unwrap();

@@ -127,7 +127,7 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
         let shown = text.replace(&format!("{USER}:{PASSWORD}@"), "");
         assert_eq!(connect(&dc, &text).unwrap(), shown);
         let proxies = ProxyList::new(parse_proxies(&text).unwrap());
-        let publisher = publish(&proxies, &url, 5 * SECOND).unwrap();
+        let publisher = publish(&proxies, &url, LIMIT).unwrap();
         publisher.goodbye();
         ingest.wait("a publisher", LIMIT, |records| records.len() > count).unwrap();
     }
@@ -136,11 +136,11 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
     let list = format!("{silent} socks5://{PROXIES}:9 socks5://{}", open.address());
     let proxies = ProxyList::new(parse_proxies(&list).unwrap());
     for tries in [1, 0] {
-        publish(&proxies, &url, 6 * SECOND).unwrap().goodbye();
+        publish(&proxies, &url, 15 * SECOND).unwrap().goodbye();
         assert_eq!((proxies.current().unwrap().port, connections(&listener)), (open.port, tries));
     }
     let silent = ProxyList::new(parse_proxies(&silent).unwrap());
-    let error = publish(&silent, &url, SECOND / 4).unwrap_err();
+    let error = publish(&silent, &url, 3 * SECOND).unwrap_err();
     assert!(error.to_string().contains("it accepts the connection and does not answer"), "{error}");
     for (text, words) in [
         (format!("socks5://{USER}:wr0ng-pass@{}", dante.address()), "refuses the user name or the password"),
@@ -149,7 +149,7 @@ fn socks_and_http_lead_to_telegram_and_to_the_ingest() {
         (format!("http://{}", http.address()), "asks for a user name"),
     ] {
         let proxies = ProxyList::new(parse_proxies(&text).unwrap());
-        let error = publish(&proxies, &url, 5 * SECOND).unwrap_err();
+        let error = publish(&proxies, &url, LIMIT).unwrap_err();
         let both = [refused(&text, 10 * SECOND), error.to_string()];
         assert!(both.iter().all(|error| error.contains(words)), "{text}: {both:?}");
         assert!(both[1].contains(PROXIES) && !both[1].contains("wr0ng"), "{both:?}");

@@ -202,10 +202,11 @@ fn a_session_that_dies_while_it_is_renewed_is_renewed_again() {
     let scene = Scene::new().unwrap().with_standby().unwrap();
     scene.revoke().unwrap();
     // The first new session is dead before it is used.
-    scene.dc.fault(Fault::named("SESSION_REVOKED"), When::method("channels.getFullChannel").times(1));
+    scene.dc.fault(Fault::named("SESSION_REVOKED"), When::method("channels.getFullChannel"));
     let mut broadcast = start(&scene);
     broadcast.wait_log(&["SESSION_REVOKED"], LIMIT).unwrap();
     scene.revoke().unwrap();
+    scene.dc.clear_faults();
     live(&scene, 1);
     assert_eq!(metric(&broadcast, "tgs_session_regen_attempts_total{result=\"success\"}"), 2);
     end(&scene, &mut broadcast);

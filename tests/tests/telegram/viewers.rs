@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tgs_control::{ViewerCheckStatus, ViewerPicture};
@@ -99,10 +99,16 @@ fn a_picture_that_only_viewers_see_black_is_noticed() {
     };
     scene.ingest.wait("four seconds", LIMIT, enough).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    scene.dc.set_last_frame(World::CHANNEL, Some(4000));
+    // What viewers get goes on, however long the looks at it take.
+    let began = Instant::now();
+    let go_on = || scene.dc.set_last_frame(World::CHANNEL, Some(4000 + began.elapsed().as_millis() as i64));
+    go_on();
     scene.dc.set_part(World::CHANNEL, &received(&scene, dir.path()));
     let sees = |what: &str, picture| {
-        let seen = || viewer_check(&broadcast).filter(|it| it.picture == Some(picture));
+        let seen = || {
+            go_on();
+            viewer_check(&broadcast).filter(|it| it.picture == Some(picture))
+        };
         broadcast.until(what, LIMIT, seen).unwrap();
     };
     sees("the picture that was sent", ViewerPicture::Good);
@@ -112,11 +118,15 @@ fn a_picture_that_only_viewers_see_black_is_noticed() {
     ffmpeg(&args.map(str::to_owned), &black).unwrap();
     scene.dc.set_part(World::CHANNEL, &part(&black));
     sees("the black picture", ViewerPicture::Black);
+    go_on();
     health(&broadcast, 503, "viewers get a black picture");
     let (_, page) = broadcast.get("/metrics").unwrap();
     assert!(page.contains("tgs_viewer_picture{state=\"black\"} 1"), "{page}");
     scene.dc.set_part(World::CHANNEL, b"not a part");
-    let failed = || viewer_check(&broadcast)?.failure.filter(|why| why.contains("no part of a stream"));
+    let failed = || {
+        go_on();
+        viewer_check(&broadcast)?.failure.filter(|why| why.contains("no part of a stream"))
+    };
     broadcast.until("the failed look", LIMIT, failed).unwrap();
     scene.dc.set_part(World::CHANNEL, &received(&scene, dir.path()));
     sees("the picture again", ViewerPicture::Good);

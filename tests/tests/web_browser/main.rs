@@ -265,8 +265,14 @@ impl Scene {
     fn the_queue_is_reordered(&self) {
         let browser = &self.browser;
         browser.type_into("#add-source", "grey");
+        // Not what was found for the beginning of it.
+        browser.wait(
+            "[...document.querySelectorAll('.found button')].map(it => it.textContent).join().endsWith('grey.mp4') && \
+             document.querySelectorAll('.found button').length === 1",
+        );
         browser.click(".found button");
         browser.wait(&format!("{QUEUE} === 'grey'"));
+        browser.wait("document.getElementById('add-source').value === ''");
         browser.type_into("#add-source", &self.dir.path().join("library/blue.mp4").display().to_string());
         browser.click("#preview-item");
         browser.wait_for("document.querySelector('#preview-picture img')?.naturalWidth > 0", 20 * SECOND);

@@ -75,9 +75,10 @@ impl Scene {
 
         // Changed meanwhile: nothing is overwritten.
         let theirs = self.timetable() + "# theirs\n";
-        fs::write(file(self.dir.path()), &theirs).unwrap();
         browser.wait(NO_TOAST);
         browser.click("[data-act=remove-0]");
+        browser.wait("document.querySelector('dialog .primary') !== null");
+        fs::write(file(self.dir.path()), &theirs).unwrap();
         browser.click("dialog .primary");
         browser.wait_text("The timetable was changed meanwhile");
         assert_eq!(self.timetable(), theirs);
