@@ -93,8 +93,8 @@ fn at_the_recorder(publisher: &str) {
         ["connect", "releaseStream", "FCPublish", "createStream", "publish", "FCUnpublish", "deleteStream"];
     let commands: Vec<&str> = commands.iter().map(String::as_str).filter(|c| expected.contains(c)).collect();
     assert_eq!(commands, expected);
-    // It came at the pace at which it is watched, and not at once. (Before it begins, ffmpeg as the sender looks at
-    // the stream for a while.)
+    // It came at the pace at which it is watched, and not at once. (Before it begins, ffmpeg as
+    // the sender looks at the stream for a while.)
     let mut media = record.media().skip_while(|m| m.received.timestamp < 5000);
     let (first, last) = (media.next().unwrap(), media.last().unwrap());
     let took = (last.arrived - first.arrived).as_secs_f64();
