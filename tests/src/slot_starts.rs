@@ -126,8 +126,8 @@ impl Pictures {
         })
     }
 
-    /// From the Unix epoch to timestamp 0, in seconds: the lower quartile of the frames near `index`.
-    /// On a busy machine many are late, and none is early by more than a frame.
+    /// From the Unix epoch to timestamp 0, in seconds: the lower quartile of the frames near
+    /// `index`. On a busy machine many are late, and none is early by more than a frame.
     fn epoch_near(&self, index: usize) -> f64 {
         let near = index.saturating_sub(NEAR)..self.frames.len().min(index + NEAR);
         let mut epochs: Vec<f64> = self.frames[near].iter().map(|f| f.at - f.timestamp).collect();

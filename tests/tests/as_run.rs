@@ -53,8 +53,8 @@ fn wait_open(broadcast: &Broadcast, dir: &Path, kind: AsRunKind, count: usize) -
     broadcast.until("an entry of the as-run log", LIMIT, open).unwrap()
 }
 
-/// The entries without the filler, which a busy machine shows at any time, and with one entry for an
-/// item that it has interrupted.
+/// The entries without the filler, which a busy machine shows at any time, and with one entry for
+/// an item that it has interrupted.
 fn without_filler(all: &[AsRunEntry]) -> Vec<AsRunEntry> {
     let mut kept: Vec<AsRunEntry> = Vec::new();
     let mut filled = false;

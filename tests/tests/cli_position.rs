@@ -77,11 +77,6 @@ impl Home {
         names.split(' ').map(item).collect()
     }
 
-    /// Makes one of them 20 s long, so that a stop is within it.
-    fn lengthen(&self, item: &Path) {
-        clip("twenty", (320, 180), "30", 44_100, 20_000).copy_to(item).unwrap();
-    }
-
     /// Changes how far the item that was left is said to have been played.
     fn set_offset(&self, millis: u64) {
         let file = self.path("state/position.json");
@@ -89,6 +84,11 @@ impl Home {
         book["lists"][0]["offset_ms"] = millis.into();
         fs::write(&file, book.to_string()).unwrap();
     }
+}
+
+/// Makes an item 20 s long, so that a stop is within it.
+fn lengthen(item: &Path) {
+    clip("twenty", (320, 180), "30", 44_100, 20_000).copy_to(item).unwrap();
 }
 
 /// Waits until items (not the filler) have been on air for `seconds`.
@@ -171,7 +171,7 @@ fn a_shuffled_round_is_finished_after_a_restart() {
 #[test]
 fn a_removed_item_is_replaced_by_its_follower() {
     let home = Home::new();
-    home.lengthen(&home.items("a b c d")[1]);
+    lengthen(&home.items("a b c d")[1]);
     let list = home.path("list.txt");
     let launch = |entries: &str| {
         fs::write(&list, entries.replace(' ', ".mp4\n") + ".mp4\n").unwrap();
@@ -189,7 +189,7 @@ fn a_removed_item_is_replaced_by_its_follower() {
 fn an_item_left_at_its_end_is_not_repeated() {
     let home = Home::new();
     let items = home.items("a b");
-    home.lengthen(&items[0]);
+    lengthen(&items[0]);
     let launch = || home.launch("out.flv").play(&items).set("LOOP", "0");
     // Its length, a part of its last picture, and more than there is: the file was replaced by a
     // shorter one.

@@ -404,8 +404,8 @@ fn timestamps_that_jump_are_read_as_one_time() {
     let mut connection = RtmpConnection::open(&url, &metadata, || false, PATIENCE).unwrap();
     let send = move || {
         let began = Instant::now();
-        // Forward by an hour, then back to the beginning. A reader begins at the newest keyframe: the
-        // second one comes late enough for it.
+        // Forward by an hour, then back to the beginning. A reader begins at the newest keyframe:
+        // the second one comes late enough for it.
         for (base, offset, slower) in [(0, 0, 5), (3_600_000, 10, 1), (0, 12, 1)] {
             for tag in &tags {
                 let time = tag.timestamp * slower;

@@ -234,8 +234,8 @@ impl Row {
         self.start.map(|start| start.by_timestamp - self.due)
     }
 
-    /// Where the as-run log differs from the plan or from what arrived, `most_off` after its time at
-    /// most.
+    /// Where the as-run log differs from the plan or from what arrived, `most_off` after its time
+    /// at most.
     fn faults(&self, most_off: Duration) -> Vec<String> {
         let mut faults = Vec::new();
         let mut say = |bad: bool, words: &str| {
