@@ -50,6 +50,15 @@ impl HandedOut {
         let patience = if readers.encoders > self.live.readers.encoders { OVER } else { NO_ENCODER };
         readers.now == 0 && left.elapsed() >= patience
     }
+
+    /// Whether it is unread because of a stall: one that began after its reader had left, as an
+    /// operator's `next` makes it leave, is no reason.
+    fn has_stalled(&self, live: &LiveSnapshot) -> bool {
+        let readers = live.readers;
+        let stalls =
+            if readers.left.is_some_and(|left| left >= self.at) { readers.stalls } else { live.stalls };
+        stalls > self.live.stalls
+    }
 }
 
 impl LiveProgramme {
@@ -68,7 +77,7 @@ impl LiveProgramme {
                 (LivePhase::Flowing, Some(handed)) if handed.live.run != live.run => return Some(live),
                 (LivePhase::Flowing, Some(handed)) if handed.is_unread(&live) => {
                     // The encoder was abandoned during a stall, which is over.
-                    return (live.stalls > handed.live.stalls).then_some(live);
+                    return handed.has_stalled(&live).then_some(live);
                 }
                 _ => {}
             }
@@ -175,6 +184,34 @@ mod tests {
         });
         shared.leave(again, "goodbye");
         assert_eq!(world.turn(), None);
+    }
+
+    #[test]
+    fn a_stall_hands_the_stream_out_again_unless_its_reader_had_left_before() {
+        for (skipped, turn) in [(false, Some(2)), (true, None)] {
+            let mut world = World::new();
+            let connection = publish(&world.shared);
+            assert_eq!(world.turn(), Some(1));
+            assert!(world.shared.add_reader().is_some());
+            // It has read for long enough to be an encoder.
+            let began = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
+            if skipped {
+                world.shared.remove_reader(began);
+            }
+            let stalled = || {
+                world.shared.tick();
+                world.shared.snapshot().phase != LivePhase::Flowing
+            };
+            while !stalled() {
+                thread::sleep(LOOK);
+            }
+            if !skipped {
+                world.shared.remove_reader(began);
+            }
+            let picture = Tag { kind: Kind::Video, timestamp: 5000, body: [0x17, 1, 0, 0, 0, 7][..].into() };
+            assert!(world.shared.media(connection, &picture));
+            assert_eq!(world.turn(), turn, "skipped: {skipped}");
+        }
     }
 
     #[test]

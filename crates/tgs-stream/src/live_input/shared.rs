@@ -55,6 +55,8 @@ pub(super) struct Readers {
     pub(super) encoders: u64,
     /// When the last reader left.
     pub(super) left: Option<Instant>,
+    /// Stalls up to then.
+    pub(super) stalls: u64,
 }
 
 /// What the programme needs to know.
@@ -243,6 +245,7 @@ impl SharedLive {
         state.readers.now = state.readers.now.saturating_sub(1);
         state.readers.encoders += u64::from(began.elapsed() >= ENCODER);
         state.readers.left = Some(Instant::now());
+        state.readers.stalls = state.stalls;
         self.changed.notify_all();
     }
 
