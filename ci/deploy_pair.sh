@@ -63,8 +63,9 @@ echo "deploy: first to $standby, the standby"
 await_standby "$standby"
 echo "deploy: $active hands over to $standby"
 # The host on air may hear a little later that the other one is ready.
-for _ in {1..10}; do
-    if ctl "$active" handover; then break; fi
+for turn in {1..10}; do
+    if ctl "$active" handover || is_standby "$active"; then break; fi
+    ((turn < 10)) || die "$active does not hand over; on that host: sudo tgs-diag"
     sleep 1
 done
 await_standby "$active"
