@@ -260,7 +260,7 @@ impl Scene {
     }
 
     /// The broadcast dies and is started again.
-    fn dies_four_times(&self) {
+    fn dies_until_it_is_said(&self) {
         let restarts = || self.machine.unit(UNIT).unwrap()["NRestarts"].clone();
         let seen = || self.prometheus.values("tgs_start_time_seconds").first().copied();
         for _ in 0..12 {
@@ -375,7 +375,7 @@ fn every_alert_fires_while_its_fault_is_there_and_every_panel_shows_it() {
     scene.says("playing film");
 
     scene.line_fails();
-    scene.dies_four_times();
+    scene.dies_until_it_is_said();
     scene.fire(&["TgsRestarting"]);
     scene.machine.sh(&format!("systemctl stop {UNIT}")).unwrap();
     scene.fire(&["TgsDown"]);

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::civil::Time;
 use tgs_core::{
-    proxy::{ProxyList, UpstreamProxy, parse_proxies},
+    proxy::{ProxyList, parse_proxies},
     secret::Secret,
     settings::{OwnTable, OwnValues, Setting, SettingsFaults, Visibility},
 };
@@ -156,7 +156,7 @@ impl BotSettings {
         };
         let account = token.and_then(|(bot_id, token)| {
             let (api_id, api_hash) = (values.required("API_ID", number), values.required("API_HASH", hash));
-            let proxies = values.get("TELEGRAM_PROXY", proxies).unwrap_or_default();
+            let proxies = values.get("TELEGRAM_PROXY", |value| Ok(parse_proxies(value)?)).unwrap_or_default();
             let proxies = ProxyList::new(proxies);
             Some(BotAccount { api_id: api_id?, api_hash: api_hash?, token, bot_id, proxies })
         });
@@ -209,10 +209,6 @@ fn signing_secret(value: &str) -> Result<Secret<String>, String> {
     } else {
         Err("must have at least 16 characters: openssl rand -hex 16".to_owned())
     }
-}
-
-fn proxies(value: &str) -> Result<Vec<UpstreamProxy>, String> {
-    parse_proxies(value).map_err(|error| error.to_string())
 }
 
 fn number(value: &str) -> Result<i32, String> {

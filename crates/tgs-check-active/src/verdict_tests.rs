@@ -36,11 +36,8 @@ fn judge_with(
 ) -> (u64, Verdict) {
     let mut watch = UnitWatch::new(old, STABLE, TIMEOUT);
     for second in 0..=TIMEOUT.as_secs() {
-        if let Some(verdict) = watch.see(
-            (Duration::from_secs(second), Duration::from_secs(second)),
-            &unit(second),
-            &health(second),
-        ) {
+        let at = Duration::from_secs(second);
+        if let Some(verdict) = watch.see((at, at), &unit(second), &health(second)) {
             return (second, verdict);
         }
     }

@@ -19,6 +19,13 @@ const LONGEST: usize = 255;
 #[error("{0}")]
 pub struct InvalidProxy(String);
 
+/// For those who put the setting's name before it.
+impl From<InvalidProxy> for String {
+    fn from(error: InvalidProxy) -> Self {
+        error.0
+    }
+}
+
 const FORMS: &str = "must be socks5://user:password@host:port, http://user:password@host:port, \
                      mtproxy://host:port?secret=…, or a link tg://proxy?… or https://t.me/proxy?…";
 

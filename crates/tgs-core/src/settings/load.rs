@@ -13,8 +13,7 @@ mod sound;
 
 use std::{
     ffi::OsString,
-    fmt::{self, Display},
-    io, mem,
+    fmt, io, mem,
     path::{Path, PathBuf},
 };
 
@@ -262,21 +261,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Parses the value. An invalid value adds a problem and returns `None`.
-    fn parse<T, E: Display>(
-        &mut self,
-        found: (String, String),
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Option<T> {
+    fn parse<T>(&mut self, found: (String, String), parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (value, shown) = found;
         parse(&value).map_err(|e| self.problems.push(format!("{shown} {e}"))).ok()
     }
 
     /// Returns the value of `name`; `None` if it is unset or invalid.
-    fn optional<T, E: Display>(
-        &mut self,
-        name: &'static str,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Option<T> {
+    fn optional<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let found = self.find(name)?;
         self.parse(found, parse)
     }
@@ -404,7 +395,7 @@ impl<'a> Reader<'a> {
             standby_file: self.standby_file(),
             password: self.optional("TWO_FA_PASSWORD", text).map(Secret::new),
             phone: self.optional("PHONE", text),
-            proxies: self.optional("TELEGRAM_PROXY", parse_proxies).unwrap_or_default(),
+            proxies: self.optional("TELEGRAM_PROXY", |value| Ok(parse_proxies(value)?)).unwrap_or_default(),
             regen: regen?,
             on_loss: on_loss?,
             viewer_check: viewer_check?,

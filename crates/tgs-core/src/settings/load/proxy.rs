@@ -51,7 +51,7 @@ fn parse(value: &str) -> Result<Vec<UpstreamProxy>, String> {
     if value.trim() == "direct" {
         return Ok(Vec::new());
     }
-    let proxies = parse_proxies(value).map_err(|error| error.to_string())?;
+    let proxies = parse_proxies(value)?;
     if proxies.iter().all(UpstreamProxy::carries_rtmp) {
         return Ok(proxies);
     }
