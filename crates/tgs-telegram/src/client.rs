@@ -198,13 +198,20 @@ impl TelegramClient {
         self.call_client(doing, async |client| client.invoke(request).await)
     }
 
-    /// Like [`TelegramClient::call`], for a request that must not be sent twice.
+    /// Like [`TelegramClient::call`], for a request that must not be sent twice. Transport error
+    /// 404 counts as a lost connection: the next call finds out whether the key is dead.
     pub(crate) fn call_once<R: RemoteCall>(
         &mut self,
         doing: &'static str,
         request: &R,
     ) -> Result<R::Return, TelegramError> {
-        self.attempt(doing, &mut async |client| client.invoke(request).await)
+        let answer = self.attempt(doing, &mut async |client| client.invoke(request).await);
+        match answer {
+            Err(error) if error.is_no_key() && self.session.has_key() => {
+                Err(TelegramError::lost(doing).through(self.app.proxies.current()))
+            }
+            answer => answer,
+        }
     }
 
     /// Runs `work`, a grammers function that sends one request. Repeats `work` once if the

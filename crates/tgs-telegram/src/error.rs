@@ -102,6 +102,10 @@ impl TelegramError {
         Self::named(NO_KEY, doing)
     }
 
+    pub(crate) fn lost(doing: &'static str) -> Self {
+        Self::named(LOST, doing)
+    }
+
     pub(crate) fn garbage(doing: &'static str) -> Self {
         Self::named(GARBAGE, doing)
     }
@@ -131,7 +135,7 @@ impl TelegramError {
     /// No session is signed in.
     #[must_use]
     pub fn not_signed_in() -> Self {
-        Self::named(LOST, "speak to Telegram")
+        Self::lost("speak to Telegram")
     }
 
     /// A call is scheduled in the chat.
@@ -181,12 +185,12 @@ impl TelegramError {
                     ..Self::named(&format!("transport error {other}"), doing)
                 },
             },
-            InvocationError::Io(error) if is_lost(error.kind()) => Self::named(LOST, doing),
+            InvocationError::Io(error) if is_lost(error.kind()) => Self::lost(doing),
             InvocationError::Io(error) => {
                 Self { class: ErrorClass::Network, ..Self::named(&error.kind().to_string(), doing) }
             }
             InvocationError::Transport(_) | InvocationError::Deserialize(_) => Self::garbage(doing),
-            _ => Self::named(LOST, doing),
+            _ => Self::lost(doing),
         }
     }
 
@@ -194,7 +198,7 @@ impl TelegramError {
     /// session is good.
     pub(crate) fn of_other_dc(error: &InvocationError, doing: &'static str) -> Self {
         let error = match error {
-            InvocationError::Authentication(_) => Self::named(LOST, doing),
+            InvocationError::Authentication(_) => Self::lost(doing),
             error => Self::of(error, doing),
         };
         match error.class {

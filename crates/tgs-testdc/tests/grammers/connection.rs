@@ -78,6 +78,11 @@ fn a_lost_connection_is_opened_again_but_a_call_is_created_once() {
     let error = connection.create_group_call(&chat, None).unwrap_err();
     assert_eq!((error.class, &error.name[..]), (ErrorClass::Network, "connection lost"));
     assert_eq!(dc.count("phone.createGroupCall"), 1);
+    // A restarting DC sends 404: one of them does not mean that the session is dead.
+    dc.fault(Fault::Transport(-404), When::method("phone.createGroupCall").times(1));
+    let error = connection.create_group_call(&chat, None).unwrap_err();
+    assert_eq!((error.class, &error.name[..]), (ErrorClass::Network, "connection lost"));
+    assert_eq!(dc.count("phone.createGroupCall"), 2);
     connection.create_group_call(&chat, None).unwrap();
 }
 
