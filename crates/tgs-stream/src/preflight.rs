@@ -128,7 +128,7 @@ fn examine(
     }
     let list = cli.playlist_file(settings);
     if let Some(list) = list
-        && let Err(error) = fs::File::open(&list)
+        && let Err(error) = access(&list, Access::READ_OK)
     {
         warnings.push(format!(
             "PLAYLIST {} cannot be read: {error}; under systemd the filler plays until it can be read",
@@ -136,7 +136,7 @@ fn examine(
         ));
     }
     if let Some(filler) = &settings.filler
-        && let Err(error) = fs::File::open(filler)
+        && let Err(error) = access(filler, Access::READ_OK)
     {
         warnings.push(format!(
             "FILLER {} cannot be read: {error}; the built-in slate is shown instead",
@@ -144,7 +144,7 @@ fn examine(
         ));
     }
     if let Some(logo) = &settings.look.logo
-        && let Err(error) = fs::File::open(&logo.file)
+        && let Err(error) = access(&logo.file, Access::READ_OK)
     {
         warnings.push(format!("LOGO {} cannot be read: {error}; the picture has none", logo.file.display()));
     }

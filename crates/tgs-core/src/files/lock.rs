@@ -27,9 +27,14 @@ use rustix::{
     process::{Pid, geteuid, test_kill_process},
 };
 
-use super::shared_dir::{SharedDir, give, new_owner};
+use super::{
+    NONBLOCK, regular,
+    shared_dir::{SharedDir, give, new_owner},
+};
 use crate::cancel::Cancel;
 
+/// O_NOFOLLOW: another user may have planted a link.
+const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits() as i32;
 /// Interval between attempts on a held lock.
 const RETRY_EVERY: Duration = Duration::from_millis(20);
 /// Time within which a holder writes its name after taking the lock.
@@ -158,10 +163,12 @@ impl Drop for FileLock {
 /// copy of its descriptor is closed: for data that one process at a time writes and renames or
 /// deletes.
 ///
-/// Returns `WouldBlock` if another process holds the lock, or held it and has renamed the file
-/// since.
+/// Never blocks; symbolic links, FIFOs and devices are errors. Returns `WouldBlock` if another
+/// process holds the lock, or held it and has renamed the file since.
 pub fn open_locked(path: &Path, make: bool) -> io::Result<File> {
-    let file = File::options().write(true).create(make).truncate(false).mode(0o644).open(path)?;
+    let mut options = File::options();
+    options.write(true).create(make).truncate(false).mode(0o644).custom_flags(NONBLOCK | NOFOLLOW);
+    let file = regular(options.open(path)?)?;
     let same = |file: &File| {
         let inode = file.metadata()?.ino();
         io::Result::Ok(fs::symlink_metadata(path).is_ok_and(|there| there.ino() == inode))
@@ -335,6 +342,10 @@ mod tests {
                 panic!("{mode:?} is locked")
             };
             assert_eq!(e.kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(
+                open_locked(&fifo, true).unwrap_err().raw_os_error(),
+                Some(Errno::NXIO.raw_os_error())
+            );
             assert!(fs::symlink_metadata(&fifo).is_ok(), "it stays");
             fs::remove_file(&fifo).unwrap();
         }
@@ -389,6 +400,7 @@ mod tests {
         symlink(&other, &lock).unwrap();
         let Err(LockError::Io(e)) = take(dir.path(), Duration::ZERO) else { panic!("followed") };
         assert_eq!(e.raw_os_error(), Some(Errno::LOOP.raw_os_error()));
+        assert_eq!(open_locked(&lock, true).unwrap_err().raw_os_error(), Some(Errno::LOOP.raw_os_error()));
         fs::remove_file(&lock).unwrap();
         // A second name can be locked as well as a first.
         fs::hard_link(&other, &lock).unwrap();

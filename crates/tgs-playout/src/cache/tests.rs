@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rustix::fs::{FileType, Mode};
 use tgs_rtmp::flv::{Kind, Tag};
 
 use super::{
@@ -322,6 +323,9 @@ fn the_next_start_removes_what_a_dead_process_left() {
     old.set_modified(SystemTime::now() - ABANDONED - SECOND).unwrap();
     symlink("item-9.flv", at("page-5")).unwrap();
     symlink("item-3.flv", at("page-6")).unwrap();
+    // Planted ones: a FIFO without a reader, and a link.
+    rustix::fs::mknodat(rustix::fs::CWD, at("part-10"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    symlink("somebody's", at("part-11")).unwrap();
     let held = File::options().append(true).open(at("part-2")).unwrap();
     held.try_lock().unwrap();
     fs::write(at("somebody's"), "x").unwrap();
