@@ -6,8 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::BufReader,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command as Process,
     sync::{Arc, Mutex},
@@ -213,9 +214,13 @@ impl Running {
     }
 
     fn of(dir: tempfile::TempDir, files: Vec<PathBuf>, list: &[PathBuf]) -> Self {
+        Self::with_ffprobe("ffprobe".into(), dir, files, list)
+    }
+
+    fn with_ffprobe(ffprobe: PathBuf, dir: tempfile::TempDir, files: Vec<PathBuf>, list: &[PathBuf]) -> Self {
         let config = EngineConfig {
             ffmpeg: "ffmpeg".into(),
-            ffprobe: "ffprobe".into(),
+            ffprobe,
             profile: PROFILE,
             processing: Processing::default(),
             ffmpeg_args: String::new(),
@@ -289,10 +294,26 @@ impl Running {
     }
 }
 
+/// What was shown of the clips. The filler bridges the time that an encoder takes to begin, also
+/// within a clip, which then continues where it was.
+fn without_filler(seen: &[Piece]) -> Vec<Piece> {
+    let mut clips: Vec<Piece> = Vec::new();
+    for piece in seen.iter().filter(|piece| piece.clip.is_some()) {
+        match clips.last_mut() {
+            Some(last) if last.clip == piece.clip && (piece.from - last.to).abs() < 2.0 * NEAR => {
+                last.to = piece.to;
+                last.frames += piece.frames;
+            }
+            _ => clips.push(*piece),
+        }
+    }
+    clips
+}
+
 /// The clips in order, and that each piece begins where it is to.
-fn check(seen: &[Piece], expected: &[(Option<usize>, f64)]) {
+fn check(seen: &[Piece], expected: &[(usize, f64)]) {
     let clips: Vec<Option<usize>> = seen.iter().map(|piece| piece.clip).collect();
-    assert_eq!(clips, expected.iter().map(|(clip, _)| *clip).collect::<Vec<_>>(), "{seen:#?}");
+    assert_eq!(clips, expected.iter().map(|(clip, _)| Some(*clip)).collect::<Vec<_>>(), "{seen:#?}");
     for (piece, (_, from)) in seen.iter().zip(expected) {
         assert!((piece.from - from).abs() < NEAR, "{piece:?} does not begin at {from}: {seen:#?}");
     }
@@ -316,8 +337,8 @@ fn next_previous_and_seek_lead_where_they_say_without_a_gap() {
     running.send(Command::Seek(Duration::from_millis(10_500)));
     let (summary, seen) = running.end();
     assert_eq!((summary.failed, summary.end), (0, RunEnd::AfterCurrent));
-    let clip = |number, from| (Some(number), from);
-    check(&seen, &[clip(0, 0.0), clip(1, 0.0), clip(1, 8.0), clip(0, 0.0), clip(2, 0.0), clip(2, 10.5)]);
+    let seen = without_filler(&seen);
+    check(&seen, &[(0, 0.0), (1, 0.0), (1, 8.0), (0, 0.0), (2, 0.0), (2, 10.5)]);
     assert!((seen.last().unwrap().to - CLIP).abs() < NEAR, "{seen:#?}");
     // The command came within two seconds: the rest of the group on air, and one more at most while
     // the next item gets ready.
@@ -347,12 +368,17 @@ fn a_pause_takes_nothing_away_and_what_is_queued_comes_between() {
     assert_eq!(*running.reloads.lock().unwrap(), 1);
     let (summary, seen) = running.end();
     assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
+    let seen = without_filler(&seen);
     // The group of pictures that the pause has cut is shown again.
-    let (paused, resumed) = (seen[0].to, (seen[2].from / 2.0).round() * 2.0);
-    assert!((-NEAR..2.0 + NEAR).contains(&(paused - resumed)), "{seen:#?}");
-    let clip = |number, from| (Some(number), from);
-    check(&seen, &[clip(0, 0.0), (None, 0.0), clip(0, resumed), clip(0, 10.5), clip(3, 0.0), clip(1, 0.0)]);
-    assert!((seen[3].to - CLIP).abs() < NEAR, "it was not shown to its end: {seen:#?}");
+    let resumed = seen.iter().take_while(|piece| piece.from < 10.0).count() - 1;
+    for pair in seen[..=resumed].windows(2) {
+        assert!((-NEAR..2.0 + NEAR).contains(&(pair[0].to - pair[1].from)), "{seen:#?}");
+    }
+    let before = seen[..=resumed].iter().map(|piece| (0, piece.from));
+    let expected: Vec<_> = before.chain([(0, 10.5), (3, 0.0), (1, 0.0)]).collect();
+    check(&seen, &expected);
+    assert!(seen[0].from < NEAR, "{seen:#?}");
+    assert!((seen[resumed + 1].to - CLIP).abs() < NEAR, "it was not shown to its end: {seen:#?}");
 }
 
 #[test]
@@ -375,6 +401,7 @@ fn an_entry_is_gone_to_and_relative_seeks_add_up() {
     running.send(Command::Stop);
     let (summary, seen) = running.end();
     assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
+    let seen = without_filler(&seen);
     let clips: Vec<Option<usize>> = seen.iter().map(|piece| piece.clip).collect();
     assert_eq!(clips, [0, 2, 2, 2, 1].map(Some), "{seen:#?}");
     assert!(seen[1].from < NEAR && seen[3].from < NEAR && seen[4].from < NEAR, "{seen:#?}");
@@ -403,8 +430,7 @@ fn a_list_that_has_come_to_its_end_can_still_be_gone_back_in() {
     running.send(Command::Next);
     let (summary, seen) = running.end();
     assert_eq!((summary.failed, summary.end), (0, RunEnd::Over));
-    let clip = |number, from| (Some(number), from);
-    check(&seen, &[clip(0, 0.0), clip(2, 8.0), clip(1, 0.0), clip(2, 0.0)]);
+    check(&without_filler(&seen), &[(0, 0.0), (2, 8.0), (1, 0.0), (2, 0.0)]);
 }
 
 /// A sender of a clip in real time, ended with this.
@@ -459,7 +485,10 @@ fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() 
     running.send(Command::Stop);
     let (summary, seen) = running.end();
     assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
-    let paused = seen.iter().rposition(|piece| piece.clip.is_none()).unwrap();
+    // Shorter fillers may be where an encoder has taken long to begin.
+    let between = |at: usize| [at - 1, at + 1].map(|at| seen.get(at).and_then(|piece| piece.clip));
+    let fillers = (1..seen.len()).filter(|at| seen[*at].clip.is_none() && between(*at) == [Some(3); 2]);
+    let paused = fillers.max_by_key(|at| seen[*at].frames).unwrap();
     let (left, resumed) = (seen[paused - 1], seen[paused + 1]);
     assert_eq!((left.clip, resumed.clip), (Some(3), Some(3)), "{seen:#?}");
     // It begins anew each 12 s. What the filler has bridged is missing, give or take a group.
@@ -467,6 +496,26 @@ fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() 
     let more = (resumed.from - left.to - bridged + CLIP / 2.0).rem_euclid(CLIP) - CLIP / 2.0;
     assert!(more.abs() < 3.0, "{more} s more than {bridged} are missing: {seen:#?}");
     assert_eq!(seen.last().unwrap().clip, Some(0), "{seen:#?}");
+}
+
+#[test]
+fn a_stop_while_an_item_is_prepared_is_no_failure_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (film, probing, ffprobe) =
+        (dir.path().join("film.mkv"), dir.path().join("probing"), dir.path().join("ffprobe"));
+    fs::write(&film, "film").unwrap();
+    let hang = format!("*film.mkv*) touch {}; exec sleep 60;;", probing.display());
+    fs::write(&ffprobe, format!("#!/bin/sh\ncase \"$*\" in {hang} esac\nexec ffprobe \"$@\"\n")).unwrap();
+    fs::set_permissions(&ffprobe, fs::Permissions::from_mode(0o755)).unwrap();
+    let running = Running::with_ffprobe(ffprobe, dir, vec![film.clone()], &[film]);
+    // The engine runs, too.
+    running.until("the ffprobe that hangs", |status| {
+        probing.exists() && matches!(status.on_air, OnAir::Filler { .. })
+    });
+    running.send(Command::Stop);
+    let summary = running.thread.join().unwrap();
+    assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
+    assert_eq!(running.control.status.read().status.last_failure, None);
 }
 
 #[test]

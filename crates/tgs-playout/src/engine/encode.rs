@@ -58,7 +58,10 @@ impl EncodeThread {
                 NextStep::Gone => break,
                 NextStep::Skip { title, failure } => {
                     self.wait_backoff(round, &mut backoff);
-                    self.fail(None, &title, &failure, Duration::ZERO);
+                    // A stop ends the ffprobe of the item that is being prepared: no failure.
+                    if !self.context.cancel.is_cancelled() {
+                        self.fail(None, &title, &failure, Duration::ZERO);
+                    }
                 }
                 NextStep::Play(prepared, admitted) => {
                     self.wait_backoff(round, &mut backoff);
