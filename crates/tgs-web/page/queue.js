@@ -12,6 +12,8 @@ export class Queue {
     this.showError = showError;
     this.operator = me.role === "operator";
     this.entries = [];
+    this.loads = 0;
+    this.last = Promise.resolve();
     this.list = el("ol.queue", { id: "queue", "aria-label": t("queue.title") });
     this.empty = el("p.dim", {}, t("queue.empty"));
     this.clear = this.operator && el("button.quiet.danger", { hidden: true, onclick: () => this.removeAll() }, t("queue.clear"));
@@ -23,9 +25,12 @@ export class Queue {
 
   async load() {
     if (this.dragging || this.closed) return;
+    this.loads += 1;
+    const nth = this.loads;
     try {
       const { entries } = await get(path(this.channel, "/queue"));
-      if (this.dragging || JSON.stringify(entries) === this.shown) return;
+      // An answer that a later one has overtaken is old.
+      if (this.dragging || nth !== this.loads || JSON.stringify(entries) === this.shown) return;
       this.shown = JSON.stringify(entries);
       this.entries = entries;
       this.show();
@@ -127,16 +132,25 @@ export class Queue {
     if (await confirmed(t("queue.clear_question"), t("queue.clear"), t("app.no"))) await this.act("queue.clear");
   }
 
+  /** Sends a command after those before it, so that they take effect in their order. */
   async act(method, params = {}) {
-    let done = true;
-    try {
-      await command(this.channel, method, params);
-    } catch (error) {
-      this.showError(error);
-      done = false;
+    const send = async () => {
+      try {
+        await command(this.channel, method, params);
+        return true;
+      } catch (error) {
+        this.showError(error);
+        return false;
+      }
+    };
+    const sent = this.last.then(send);
+    this.last = sent;
+    const done = await sent;
+    // The order after this one alone is not to be seen.
+    if (this.last === sent) {
+      this.shown = null;
+      await this.load();
     }
-    this.shown = null;
-    await this.load();
     return done;
   }
 
