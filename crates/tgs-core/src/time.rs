@@ -59,6 +59,17 @@ pub fn hours_and_minutes(length: Duration) -> String {
     }
 }
 
+/// Formats an age in one unit, rounded down: `45 s ago`, `10 min ago`, `3 h ago`, `6 days ago`.
+#[must_use]
+pub fn ago(age: Duration) -> String {
+    match age.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +129,16 @@ mod tests {
             [(1, "1 min"), (60, "1 min"), (3600, "1 h"), (7261, "2 h 2 min"), (86_400, "24 h")]
         {
             assert_eq!(hours_and_minutes(Duration::from_secs(second)), shown);
+        }
+        for (second, shown) in [
+            (0, "0 s ago"),
+            (119, "119 s ago"),
+            (120, "2 min ago"),
+            (7200, "2 h ago"),
+            (172_799, "47 h ago"),
+            (172_800, "2 days ago"),
+        ] {
+            assert_eq!(ago(Duration::from_secs(second)), shown);
         }
     }
 }

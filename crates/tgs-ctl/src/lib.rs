@@ -9,7 +9,6 @@ mod as_run;
 pub mod cli;
 mod completion;
 mod connect;
-mod duration;
 mod events;
 mod hosts;
 mod listings;

@@ -1,6 +1,6 @@
 //! Times of `seek`: `1:02:03`, `2:03`, `90`, `90.5`, `90s`, `2m`, with a sign for a distance.
 
-use crate::duration;
+use tgs_core::units::parse_duration;
 
 /// Where to seek, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +25,7 @@ pub(crate) fn parse(text: &str) -> Result<SeekTime, String> {
 
 fn seconds(text: &str) -> Option<f64> {
     if text.bytes().next_back()?.is_ascii_alphabetic() {
-        return Some(duration::parse(text).ok()?.as_secs_f64());
+        return Some(parse_duration(text).ok()?.as_secs_f64());
     }
     let mut parts = text.split(':').rev();
     let last = parts.next()?;

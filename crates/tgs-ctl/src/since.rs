@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
-use tgs_core::time::{Utc, parse_utc};
-
-use crate::duration;
+use tgs_core::{
+    time::{Utc, parse_utc},
+    units::parse_duration,
+};
 
 /// Parses the time and returns it as RFC 3339.
 pub(crate) fn parse(text: &str) -> Result<String, String> {
@@ -12,7 +13,7 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
 }
 
 fn parse_at(text: &str, now: SystemTime) -> Result<String, String> {
-    let ago = duration::parse(text).ok();
+    let ago = parse_duration(text).ok();
     let time = match ago {
         Some(ago) => now.checked_sub(ago),
         None => parse_utc(&completed(text)),

@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tgs_control::{ViewerCheckStatus, ViewerPicture};
+use tgs_core::time::ago;
 
 use crate::{
     context::DiagContext,
@@ -35,7 +36,7 @@ pub(crate) fn look(context: &DiagContext, out: &CheckSink) {
 
 fn judge(check: &ViewerCheckStatus, now: SystemTime) -> Finding {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let ago = check.answered_at.map(|at| ago(now.saturating_sub(at)));
+    let ago = check.answered_at.map(|at| ago(Duration::from_secs(now.saturating_sub(at))));
     if let Some(failure) = &check.failure {
         let last =
             ago.map_or_else(|| "there was no answer before".to_owned(), |ago| format!("answered {ago}"));
@@ -62,15 +63,6 @@ fn judge(check: &ViewerCheckStatus, now: SystemTime) -> Finding {
         return Finding::pass(CHECK, text);
     }
     Finding::warn(CHECK, text).with_remedy("look at the live stream in Telegram, with another account")
-}
-
-/// A time span in one unit.
-fn ago(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7200 => format!("{} min ago", seconds / 60),
-        _ => format!("{} h ago", seconds / 3600),
-    }
 }
 
 #[cfg(test)]

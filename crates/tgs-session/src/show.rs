@@ -4,7 +4,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tgs_core::{error::CliError, exit::Code, time::moment};
+use tgs_core::{
+    error::CliError,
+    exit::Code,
+    time::{ago, moment},
+};
 use tgs_telegram::{ActiveSession, SelfUser, TelegramClient, TelegramError, session::string::SessionString};
 
 use crate::{
@@ -168,13 +172,7 @@ fn seconds(time: SystemTime) -> u64 {
 /// A past time and its age.
 fn past(second: u64, now: SystemTime) -> String {
     let time = UNIX_EPOCH + std::time::Duration::from_secs(second);
-    let since = now.duration_since(time).unwrap_or_default().as_secs();
-    let ago = match since {
-        0..3600 => format!("{} min", since / 60),
-        3600..172_800 => format!("{} h", since / 3600),
-        _ => format!("{} days", since / 86_400),
-    };
-    format!("{} ({ago} ago)", moment(time))
+    format!("{} ({})", moment(time), ago(now.duration_since(time).unwrap_or_default()))
 }
 
 #[cfg(test)]
