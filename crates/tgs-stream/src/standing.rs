@@ -75,8 +75,6 @@ struct StandingState {
     kept: Kept,
     /// The engine that publishes at present.
     engine: Option<Control>,
-    /// Whether the broadcast is to be stopped when the current item ends.
-    stops_after_current: bool,
     /// Whether the engine is being ended by a stop, which a start may follow at once.
     ends_by_stop: bool,
 }
@@ -202,11 +200,9 @@ impl Standing {
 
     /// Stops the broadcast once the current item ends.
     pub(crate) fn stop_after_current(&self, by: &CommandSender) -> Result<(), StandingError> {
-        let mut state = self.lock();
+        let state = self.lock();
         let Some(engine) = &state.engine else { return Err(CommandRefused::NothingPlays.into()) };
-        engine.send_as(Command::StopAfterCurrent, by)?;
-        state.stops_after_current = true;
-        Ok(())
+        Ok(engine.send_as(Command::StopAfterCurrent, by)?)
     }
 
     /// Starts a stopped broadcast.
@@ -247,8 +243,8 @@ impl Standing {
                 // A stop after the current item holds for the engine of the next ingest, too.
                 return Some(ended);
             }
-            let after_current = mem::take(&mut state.stops_after_current);
             drop(state);
+            let after_current = control.is_ending();
             if !by_stop && !after_current {
                 return Some(ended);
             }

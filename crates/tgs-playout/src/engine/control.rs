@@ -63,8 +63,7 @@ pub struct Control {
 
 /// Passes commands to the engine, or keeps them until an engine is attached.
 ///
-/// Lock order: this lock first, then that of the read-ahead or of the status; no other lock is
-/// taken while one of those two is held.
+/// Decision 0007 has the order of its lock and those that are taken inside.
 #[derive(Debug, Default)]
 struct CommandRouter {
     engine: Option<AttachedEngine>,
@@ -351,7 +350,8 @@ impl Control {
     }
 
     /// Whether the broadcast ends after the current item.
-    pub(crate) fn is_ending(&self) -> bool {
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
         self.status.standing().stops_after_current()
     }
 }
