@@ -7,7 +7,6 @@ use std::{path::Path, time::Duration};
 use tgs_e2e::{
     bin_path::tgs_stream,
     cluster::{Fault, Plan, run},
-    full_length,
 };
 
 /// The shortest that is allowed.
@@ -20,7 +19,7 @@ fn survives(faults: &[Fault], seed: u64, through_telegram: bool) {
     let logs = tempfile::tempdir().unwrap();
     let plan = Plan {
         ttl: TTL,
-        faults: faults.repeat(full_length(1, 10)),
+        faults: faults.to_vec(),
         seed,
         through_telegram,
         spare: SPARE,
