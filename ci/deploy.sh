@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Uploads a release to a server and runs deploy/remote_deploy.sh there.
 #
-#   DEPLOY_SSH_KEY=... DEPLOY_KNOWN_HOSTS=... ci/deploy.sh [USER@]HOST ARCHIVE [options of remote_deploy.sh]
+#   DEPLOY_SSH_KEY=... DEPLOY_KNOWN_HOSTS=... ci/deploy.sh [USER@]HOST ARCHIVE [OPTION...]
 #
 # USER is root or may use sudo without a password. One ssh command uploads the archive, verifies it
 # and starts the deploy as a systemd unit: if the connection is lost, a deploy that has begun is
-# completed or rolled back, and one that has not begun changes nothing. Its output is in the server's
-# journal: journalctl -t tgs-deploy
+# completed or rolled back, and one that has not begun changes nothing. Its output is in the
+# server's journal: journalctl -t tgs-deploy
 set -euo pipefail
 here=$(dirname "$(readlink --canonicalize "$0")")
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Deploys a release to the two hosts of a hot standby without taking the channel off the air: to the
-# standby first, then the host on air hands over, then to that one. A release that does not stay up on
-# the standby is taken back there, was never on air, and ends the deploy.
+# standby first, then the host on air hands over, then to that one. A release that does not stay up
+# on the standby is taken back there, was never on air, and ends the deploy.
 #
 #   DEPLOY_SSH_KEY=... DEPLOY_KNOWN_HOSTS=... \
 #       ci/deploy_pair.sh [USER@]HOST [USER@]HOST ARCHIVE [options of remote_deploy.sh]
 #
-# DEPLOY_CHANNEL names the channel (main); DEPLOY_KNOWN_HOSTS has the keys of both hosts. A run that was
-# interrupted is repeated: it begins with the host that is the standby then.
+# DEPLOY_CHANNEL names the channel (main); DEPLOY_KNOWN_HOSTS has the keys of both hosts. A run that
+# was interrupted is repeated: it begins with the host that is the standby then.
 set -euo pipefail
 here=$(dirname "$(readlink --canonicalize "$0")")
 readonly CHANNEL=${DEPLOY_CHANNEL:-main}

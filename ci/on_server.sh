@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Runs one command on a server over ssh for CI: pinned host key, no prompts, bounded waits.
 #
-#   DEPLOY_SSH_KEY=... DEPLOY_KNOWN_HOSTS=... ci/on_server.sh [USER@]HOST|ssh://[USER@]HOST:PORT COMMAND...
+#   DEPLOY_SSH_KEY=... DEPLOY_KNOWN_HOSTS=... ci/on_server.sh HOST COMMAND...
 #
-# DEPLOY_SSH_KEY is a private key, DEPLOY_KNOWN_HOSTS the verified output of ssh-keyscan for the
-# server. The command gets standard input; this script exits with its exit code, or 255 if ssh failed.
+# HOST is [USER@]NAME or ssh://[USER@]NAME:PORT. DEPLOY_SSH_KEY is a private key, DEPLOY_KNOWN_HOSTS
+# the verified output of ssh-keyscan for the server. The command gets standard input; this script
+# exits with its exit code, or 255 if ssh failed.
 set -euo pipefail
 
 if (($# < 2)); then

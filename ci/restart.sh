@@ -3,7 +3,8 @@
 #
 #   DEPLOY_SSH_KEY=... DEPLOY_KNOWN_HOSTS=... ci/restart.sh [USER@]HOST [UNIT]
 #
-# USER is root or may use sudo without a password. The server needs nothing but a release or the package.
+# USER is root or may use sudo without a password. The server needs nothing but a release or the
+# package.
 set -euo pipefail
 here=$(dirname "$(readlink --canonicalize "$0")")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs a release on this host and rolls back to the previous one if it does not stay up. Runs as
-# root; ci/deploy.sh uploads it and starts it independently of the ssh connection. Its output is also
-# in the journal: journalctl -t tgs-deploy
+# root; ci/deploy.sh uploads it and starts it independently of the ssh connection. Its output is
+# also in the journal: journalctl -t tgs-deploy
 #
 #   releases/<id>    written by root under a temporary name, renamed when complete
 #   current          link to the running release; replaced by rename, so it always names a whole one
@@ -45,7 +45,7 @@ Exit codes: 0 the new release runs (or waits for its settings), 1 it failed and 
 END
 }
 
-# ── Output ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Output ────────────────────────────────────────────────────────────────────────────────────────
 
 say() {
     # The reader may have disconnected; the deploy continues, and the journal has the output.
@@ -58,7 +58,7 @@ die() {
     exit 1
 }
 
-# ── The command line ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The command line ──────────────────────────────────────────────────────────────────────────────
 
 wrong_usage() {
     { printf 'remote_deploy.sh: %s\n' "$1" && usage; } >&2
@@ -92,7 +92,7 @@ read_options() {
     [[ -z $env_file || -s $env_file ]] || wrong_usage "there is nothing in $env_file"
 }
 
-# ── Before anything is changed ─────────────────────────────────────────────────────────────────────────────────────────
+# ── Before anything is changed ────────────────────────────────────────────────────────────────────
 
 take_lock() {
     exec 9>"$LOCK"
@@ -169,7 +169,7 @@ find_previous() {
     fi
 }
 
-# ── The release ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The release ───────────────────────────────────────────────────────────────────────────────────
 
 unpack() {
     local names top dir name
@@ -215,7 +215,7 @@ prove_form() {
     done
 }
 
-# ── Settings ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Settings ──────────────────────────────────────────────────────────────────────────────────────
 
 # Runs SCRIPT as the service's user, without a terminal (TIOCSTI) and without our lock.
 as_service() {
@@ -223,8 +223,9 @@ as_service() {
         env --ignore-environment PATH=/usr/bin:/bin LC_ALL=C bash -euo pipefail -c "$1" remote_deploy.sh "${@:2}" 9>&-
 }
 
-# Edits a .env as the service's user, so that no file in that directory can gain privileges. Holds the
-# lock of tgs-session (whose rules say: the locked file must still have its name; remove it at the end).
+# Edits a .env as the service's user, so that no file in that directory can gain privileges. Holds
+# the lock of tgs-session (whose rules say: the locked file must still have its name; remove it at
+# the end).
 # shellcheck disable=SC2016 # expanded by the shell that runs it
 readonly ENV_WORK='
 what=$1 file=$2
@@ -281,7 +282,8 @@ case $what in
         put "$name"
         echo "replaced $file" ;;
     restore)
-        # A later sign-in may have changed the file: its session is valid, the earlier one may not be.
+        # A later sign-in may have changed the file: its session is valid, the earlier one may not
+        # be.
         if [[ -L $name.before-deploy || ! -f $name.before-deploy ]]; then :
         elif [[ -e $name && $(sha256sum <"$name") != "$3  -" ]]; then
             if [[ -s $name.before-deploy ]] && ! cmp --quiet "$name" "$name.before-deploy"; then
@@ -361,10 +363,10 @@ restore_env() {
     [[ ! $env_sum ]] || env_work restore "$ROOT/shared/.env" "$env_sum" </dev/null
 }
 
-# ── Units ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Units ─────────────────────────────────────────────────────────────────────────────────────────
 
-# Links PLACE to PATH inside the current release, so that a rollback covers it. Keeps an operator's own
-# file. Fails if nothing was linked.
+# Links PLACE to PATH inside the current release, so that a rollback covers it. Keeps an operator's
+# own file. Fails if nothing was linked.
 link() {
     local place=$1 target=$ROOT/current/$2
     if [[ -L $place && $(readlink "$place") == "$target" ]]; then
@@ -376,9 +378,9 @@ link() {
     ln -s "$target" "$place"
 }
 
-# Our unit in /etc overrides the package's in /usr. Records in `over` which overrides are new, and in
-# `fresh` which units the previous release lacked: "systemctl disable" also removes our link, and must
-# not be undone.
+# Our unit in /etc overrides the package's in /usr. Records in `over` which overrides are new, and
+# in `fresh` which units the previous release lacked: "systemctl disable" also removes our link, and
+# must not be undone.
 link_files() {
     local file name
     fresh=() over=()
@@ -477,7 +479,7 @@ prove_settings() {
     [[ ! $refused ]] || die "nothing was stopped: mend the settings, then deploy again"
 }
 
-# ── The swap ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── The swap ──────────────────────────────────────────────────────────────────────────────────────
 
 swap_to() {
     ln -s "$1" "$ROOT/current.new.$$" && mv --no-target-directory "$ROOT/current.new.$$" "$ROOT/current" && sync "$ROOT"
@@ -506,9 +508,10 @@ check() {
     return "$code"
 }
 
-# Lets the running process of UNIT hand the broadcast over to the new release. 1: only a restart takes what
-# has changed (unit files, the environment of settings that were replaced), or the running release does
-# not know how. 2: the new release has failed, and the old one is on air as before.
+# Lets the running process of UNIT hand the broadcast over to the new release. 1: only a restart
+# takes what has changed (unit files, the environment of settings that were replaced), or the
+# running release does not know how. 2: the new release has failed, and the old one is on air as
+# before.
 upgrade() {
     local unit=$1 channel=main said
     [[ $previous && ! $env_sum && -x $ROOT/current/bin/tgs-ctl ]] || return 1
@@ -524,7 +527,8 @@ upgrade() {
     say "$unit: $said"
 }
 
-# Brings the new release into UNIT, by an upgrade where that is possible, and checks that it stays up.
+# Brings the new release into UNIT, by an upgrade where that is possible, and checks that it stays
+# up.
 renew() {
     local unit=$1 seconds=$2 code=0
     upgrade "$unit" || code=$?
@@ -541,8 +545,8 @@ renew() {
 # Restarts UNIT and checks that it is up and stays up for SECONDS.
 restart() {
     local unit=$1 seconds=$2 options=()
-    # A running unit must afterwards be healthy or report its present state. A stopped one may wait for
-    # its session.
+    # A running unit must afterwards be healthy or report its present state. A stopped one may wait
+    # for its session.
     [[ $3 ]] && systemctl --quiet is-active "$unit" || options=(--active-only)
     # A release without --active-only never checks /healthz by itself.
     [[ ${options[*]} != --active-only || $("$ROOT/current/bin/tgs-check-active" --help) == *--active-only* ]] || options=()
@@ -612,7 +616,7 @@ roll_back() {
     fi
 }
 
-# ── Clean-up ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Clean-up ──────────────────────────────────────────────────────────────────────────────────────
 
 # Whether a process of the release runs.
 in_use() {

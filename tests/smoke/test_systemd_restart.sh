@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shows on a live (staging) host that systemd brings the broadcast back: kills its main process and waits for the next.
-# Viewers see a gap of some ten seconds. Nothing is changed.
+# Shows on a live (staging) host that systemd brings the broadcast back: kills its main process and
+# waits for the next. Viewers see a gap of some ten seconds. Nothing is changed.
 set -euo pipefail
 
 usage() {
@@ -48,7 +48,8 @@ done
 
 command -v systemctl >/dev/null || fail "there is no systemctl: this host does not run systemd"
 
-# Reads ActiveState, SubState, MainPID, NRestarts and Result of the unit into variables of these names.
+# Reads ActiveState, SubState, MainPID, NRestarts and Result of the unit into variables of these
+# names.
 look() {
     local name value
     ActiveState='' SubState='' MainPID=0 NRestarts=0 Result=''

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Writes a root file system with PACKAGE... and what they depend on to stdout, as a tar archive of the files that this
-# machine has of them. apt takes all packages of the machine for installed there.
+# Writes a root file system with PACKAGE... and what they depend on to stdout, as a tar archive of
+# the files that this machine has of them. apt takes all packages of the machine for installed
+# there.
 set -euo pipefail
 
 work=$(mktemp -d)

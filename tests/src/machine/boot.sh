@@ -1,9 +1,10 @@
 #!/bin/bash
-# Boots a box: a systemd of its own over this machine's file system, which it can read and not change.
+# Boots a box: a systemd of its own over this machine's file system, which it can read and not
+# change.
 #
 # usage: unshare --mount --propagation private boot.sh NAME DIR SERVER_NETNS
 #   NAME           host name of the box; its control groups carry it too
-#   DIR            where the root is mounted, invisible to others; has a directory `seed`, laid over the box's root
+#   DIR            where the root is mounted, unseen by others; its directory `seed` is laid over it
 #   SERVER_NETNS   name of the network namespace that becomes the box's
 #
 # Ends with exec: the process becomes systemd-nspawn. What is mounted here goes away with the box.
@@ -16,7 +17,8 @@ mount -t tmpfs -o mode=755 tmpfs "$dir/layers"
 upper=$dir/layers/upper root=$dir/layers/root
 mkdir -m 755 "$upper" "$dir/layers/work" "$root"
 
-# Of the top level only the distribution is seen: no home, no sources, nothing that was unpacked by hand.
+# Of the top level only the distribution is seen: no home, no sources, nothing that was unpacked by
+# hand.
 for path in /* /.[!.]*; do
     case $path in
         /bin | /etc | /lib | /lib32 | /lib64 | /libx32 | /sbin | /usr | /var) continue ;;

@@ -22,7 +22,7 @@ fn read(path: impl AsRef<Path>) -> String {
 /// Every document: those in `docs/` and the pages at the top of the repository.
 fn documents() -> Vec<(PathBuf, String)> {
     let mut all = below(&workspace().join("docs"), &[".md"]);
-    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md"];
+    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md"];
     all.extend(top.map(|name| workspace().join(name)));
     all.into_iter().map(|path| (path.clone(), read(path))).collect()
 }

@@ -1,7 +1,7 @@
 //! The style of comments, strings and documents: width, and phrases that only their author
 //! understands. Does not judge names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tgs_e2e::bin_path::workspace;
 
@@ -159,6 +159,25 @@ fn faults_of_source(source: &str) -> Vec<String> {
     faults
 }
 
+/// The faults of a file whose comments begin with `#`, each with its line.
+fn faults_of_script(source: &str) -> Vec<String> {
+    let is_comment = |line: &str| line.trim_start().starts_with('#');
+    let comments = || source.lines().enumerate().filter(|(_, line)| is_comment(line));
+    let widths = comments().map(|(index, line)| (index + 1, line.chars().count()));
+    let wide = widths.filter(|(_, width)| *width > WIDTH);
+    let wide = wide.map(|(line, width)| format!("{line}: a comment of {width} columns, more than {WIDTH}"));
+    wide.chain(phrases(&words(comments().map(|(index, line)| (index + 1, line))))).collect()
+}
+
+/// The scripts, units, manifests and workflows. `.env.template` is a document.
+fn scripts() -> Vec<PathBuf> {
+    let found = |dir: &str, ends: &[&str]| below(&workspace().join(dir), ends);
+    let all = ["ci", "deploy", ".github", ".config"].into_iter().flat_map(|dir| found(dir, &[""]));
+    let more = ["crates", "tests"].into_iter().flat_map(|dir| found(dir, &[".sh", "Cargo.toml"]));
+    let top = ["Cargo.toml", "clippy.toml", "deny.toml", "rust-toolchain.toml", "rustfmt.toml"];
+    all.chain(more).chain(top.map(|name| workspace().join(name))).collect()
+}
+
 /// The faults of all files, each as `path:line: fault`.
 fn faults() -> Vec<String> {
     let mut found = Vec::new();
@@ -174,6 +193,11 @@ fn faults() -> Vec<String> {
             }
         }
     }
+    for path in scripts() {
+        look(&path, faults_of_script(&read(&path)));
+    }
+    let english = workspace().join("crates/tgs-web/page/lang/en.json");
+    look(&english, phrases(&words([(1, &*read(&english))].into_iter())));
     let pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "fuzz/README.md"];
     let pages = pages.map(|name| workspace().join(name)).into_iter();
     for path in pages.chain(below(&workspace().join("docs"), &[".md"])) {
@@ -207,4 +231,7 @@ fn faults_are_found_where_they_are() {
     ] {
         assert_eq!(faults_of_source(source), expected, "{source}");
     }
+    let wide = format!("a = 1\n  # {}\n{} # said\n# Whoever\n", "x".repeat(97), "y".repeat(200));
+    let expected = ["2: a comment of 101 columns, more than 100", "4: “whoever”"];
+    assert_eq!(faults_of_script(&wide), expected);
 }
