@@ -50,7 +50,7 @@ JSON-RPC 2.0, one message a line, UTF-8, each line ended by a newline. The serve
 the client sends and `<--` what the server sends:
 
 ```json
-<-- {\"jsonrpc\":\"2.0\",\"method\":\"hello\",\"params\":{\"server\":\"tgs-stream\",\"version\":\"0.1.0\",\"protocol\":1,\"channel\":\"main\"}}
+<-- {\"jsonrpc\":\"2.0\",\"method\":\"hello\",\"params\":{\"server\":\"tgs-stream\",\"version\":\"0.1.0\",\"protocol\":{PROTOCOL},\"channel\":\"main\"}}
 --> {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"next\"}
 <-- {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}
 ```
@@ -177,7 +177,7 @@ struct Variant {
 /// The page.
 pub(super) fn page() -> Result<String> {
     let types = types()?;
-    let mut page = INTRODUCTION.to_owned();
+    let mut page = INTRODUCTION.replace("{PROTOCOL}", &PROTOCOL.to_string());
     page += "## Errors\n\n| code | meaning |\n|---|---|\n";
     for code in ErrorCode::ALL {
         writeln!(page, "| {} | {} |", code.number(), code.meaning())?;
