@@ -4,6 +4,7 @@
 pub mod as_run_log;
 pub mod bin_path;
 pub mod broadcast;
+pub mod cached_items;
 pub mod chaos;
 pub mod clips;
 pub mod cluster;
@@ -15,7 +16,6 @@ pub mod etcd;
 pub mod everything_run;
 pub mod flvcheck;
 pub mod ingest;
-pub mod kept;
 pub mod machine;
 mod netns;
 pub mod nginx;

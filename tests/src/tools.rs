@@ -91,7 +91,8 @@ pub fn archive() -> Result<PathBuf> {
     dist("gz")
 }
 
-/// The commit whose package an upgrade starts from: the last release before this commit.
+/// The commit whose package an upgrade starts from: the last one before programs, units
+/// and files got their present names.
 pub const EARLIER: &str = "13ee337138fff296ed7badd5a4f3045d9e1210f6";
 
 /// The Debian package of [`EARLIER`], which `cargo xtask test` builds.

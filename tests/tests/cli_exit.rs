@@ -256,7 +256,7 @@ fn check_settings_accepts_what_a_start_accepts() {
 }
 
 #[test]
-fn every_problem_of_the_settings_is_told_by_line_and_name() {
+fn every_problem_of_the_settings_is_reported_by_line_and_name() {
     let home = Home::new();
     home.clip("a.mp4");
     let file = "# mine\nVIDEO_QUALITY=hidden1\nOUTPUT_URL=rtmp://h/app/hidden2\nLOOP=hidden3\nnonsense hidden4\n\

@@ -68,7 +68,7 @@ fn parsed(metrics: &str) -> HashMap<&str, f64> {
 }
 
 #[test]
-fn a_taken_port_is_told_and_the_next_free_one_is_used() {
+fn a_taken_port_is_reported_and_the_next_free_one_is_used() {
     let (port, taken) = taken_ports(2);
     let launch = Launch::to("out.flv").unwrap().play([PLAIN.path().unwrap()]).arg("--realtime");
     let mut broadcast = launch.set("PROMETHEUS_PORT", port.to_string()).start().unwrap();

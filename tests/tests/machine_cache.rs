@@ -15,7 +15,7 @@ use tgs_rtmp::flv::{Kind, Tag};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_full_disk_is_told_once_and_the_broadcast_does_not_notice() {
+fn a_full_disk_is_reported_once_and_the_broadcast_does_not_notice() {
     let disk = Disk::of("8m").unwrap();
     let ingest = Ingest::start().unwrap();
     let names = ["full1", "full2", "full3", "full4", "full5", "full6"];

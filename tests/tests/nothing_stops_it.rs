@@ -70,7 +70,7 @@ impl OnAir {
 }
 
 /// Asserts that exactly one warning names `title`, and that it holds all of `words`.
-fn told(warnings: &[String], title: &str, words: &[&str]) {
+fn assert_warned(warnings: &[String], title: &str, words: &[&str]) {
     let of_it: Vec<&String> = warnings.iter().filter(|w| w.contains(&format!("“{title}”"))).collect();
     let all = of_it.len() == 1 && words.iter().all(|word| of_it[0].contains(word));
     assert!(all, "“{title}” with {words:?} in:\n{}", warnings.join("\n"));
@@ -105,12 +105,12 @@ fn bad_files_are_skipped_and_named() {
     for mut on_air in OnAir::by_both(|launch| launch.arg("--once").play(&list)) {
         on_air.ended(60 * SECOND);
         let warnings = on_air.warnings();
-        told(&warnings, "missing", &["skipped", "there is no such file"]);
-        told(&warnings, "empty", &["skipped", "the file is empty"]);
-        told(&warnings, "text", &["skipped", "or no video at all"]);
-        told(&warnings, "garbage", &["skipped", "or no video at all"]);
-        told(&warnings, "cut-before-index", &["skipped", "cut off before its index"]);
-        told(&warnings, "cut", &["cut short", "before its end"]);
+        assert_warned(&warnings, "missing", &["skipped", "there is no such file"]);
+        assert_warned(&warnings, "empty", &["skipped", "the file is empty"]);
+        assert_warned(&warnings, "text", &["skipped", "or no video at all"]);
+        assert_warned(&warnings, "garbage", &["skipped", "or no video at all"]);
+        assert_warned(&warnings, "cut-before-index", &["skipped", "cut off before its index"]);
+        assert_warned(&warnings, "cut", &["cut short", "before its end"]);
         assert!(warnings.iter().any(|w| w.contains("the folder holds no media")), "{warnings:?}");
         let (_, measured) = on_air.recorded();
         // Two flashes of each good clip, one or two of the truncated one.
@@ -140,17 +140,17 @@ fn bad_servers_are_bridged_and_named() {
     let mut on_air = OnAir::with("native", |launch| launch.arg("--once").play(&list));
     on_air.ended(120 * SECOND);
     let warnings = on_air.warnings();
-    told(&warnings, "none", &["skipped", "404"]);
-    told(&warnings, "refused", &["skipped", "403"]);
-    told(&warnings, "broken", &["skipped", "server failed"]);
+    assert_warned(&warnings, "none", &["skipped", "404"]);
+    assert_warned(&warnings, "refused", &["skipped", "403"]);
+    assert_warned(&warnings, "broken", &["skipped", "server failed"]);
     // ffmpeg asks again and again for the rest, and another one once more, for longer than
     // viewers are to wait.
     for title in ["“dies”", "“stalls”"] {
         let of_it = |words: &str| warnings.iter().any(|w| w.contains(title) && w.contains(words));
         assert!(of_it("encoding the rest") && of_it("cut short"), "{title} in {warnings:?}");
     }
-    told(&warnings, "hangs", &["skipped"]);
-    told(&warnings, "closed", &["skipped", "refuses the connection"]);
+    assert_warned(&warnings, "hangs", &["skipped"]);
+    assert_warned(&warnings, "closed", &["skipped", "refuses the connection"]);
     assert!(!warnings.iter().any(|w| w.contains("“whole”")), "{warnings:?}");
     let (report, measured) = on_air.recorded();
     // Four of the whole clip, two of the last, and what the two broken ones had.
@@ -178,8 +178,8 @@ fn encoders_that_are_killed_or_stopped_are_replaced() {
     encoder_of(&on_air, &list[1]).signal(Signal::STOP).unwrap();
     on_air.ended(60 * SECOND);
     let warnings = on_air.warnings();
-    told(&warnings, &killed, &["encoder", "SIGKILL", "encoding the rest"]);
-    told(&warnings, &stopped, &["encoder was stopped", "encoding the rest"]);
+    assert_warned(&warnings, &killed, &["encoder", "SIGKILL", "encoding the rest"]);
+    assert_warned(&warnings, &stopped, &["encoder was stopped", "encoding the rest"]);
     let (report, measured) = on_air.recorded();
     // All of both. The first encoder dies before there is any read-ahead, so there is filler for a
     // while.

@@ -11,7 +11,7 @@ use tgs_e2e::{broadcast::Launch, clips::clip, ingest::Ingest};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Waits for a datagram with `words`; all that came until then.
-fn told(systemd: &UnixDatagram, words: &str) -> Vec<String> {
+fn notifications(systemd: &UnixDatagram, words: &str) -> Vec<String> {
     let end = Instant::now() + LIMIT;
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
     while Instant::now() < end {
@@ -47,23 +47,23 @@ fn a_list_that_comes_late_is_waited_for() {
     let text = clips.each_ref().map(|path| format!("{}\n", path.display())).concat();
 
     let mut broadcast = launch().start().unwrap();
-    let first = told(&systemd, "READY=1");
+    let first = notifications(&systemd, "READY=1");
     assert!(!first.iter().any(|words| words.contains("STATUS=playing")), "{first:?}");
-    told(&systemd, "STATUS=filler: nothing to play, last failure: ");
-    told(&systemd, "WATCHDOG=1");
+    notifications(&systemd, "STATUS=filler: nothing to play, last failure: ");
+    notifications(&systemd, "WATCHDOG=1");
     assert!(broadcast.log().contains("; waiting for it\n"), "{}", broadcast.log());
     fs::create_dir(list.parent().unwrap()).unwrap();
     fs::write(&list, &text).unwrap();
-    told(&systemd, "STATUS=playing first");
-    told(&systemd, "STATUS=playing second");
+    notifications(&systemd, "STATUS=playing first");
+    notifications(&systemd, "STATUS=playing second");
     broadcast.stop().unwrap();
-    told(&systemd, "STOPPING=1");
+    notifications(&systemd, "STOPPING=1");
 
     // The position outlives a start without the list.
     fs::rename(&list, dir.path().join("away")).unwrap();
     let again = launch().start().unwrap();
-    told(&systemd, "STATUS=filler: nothing to play, last failure: ");
+    notifications(&systemd, "STATUS=filler: nothing to play, last failure: ");
     fs::rename(dir.path().join("away"), &list).unwrap();
-    let played = told(&systemd, "STATUS=playing");
+    let played = notifications(&systemd, "STATUS=playing");
     assert!(played.last().unwrap().contains("STATUS=playing second"), "{played:?}\n{}", again.log());
 }

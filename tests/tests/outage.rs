@@ -315,7 +315,7 @@ impl Source {
 }
 
 #[test]
-fn refusals_are_told_in_words_and_the_key_never_is() {
+fn refusals_are_reported_in_words_and_the_key_never_is() {
     const KEY: &str = "s3cr3t-k3y";
     let ingest =
         Ingest::start_with(Setup { refuse_key: Some("NetStream.Publish.BadName"), ..Setup::default() })

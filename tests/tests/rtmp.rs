@@ -190,7 +190,7 @@ fn pings_are_answered_as_ffmpeg_answers_them() {
 }
 
 #[test]
-fn refusals_are_told_in_words() {
+fn refusals_are_reported_in_words() {
     type Expected = fn(&OpenError) -> bool;
     let welcome = |welcome| Setup { welcome, ..Setup::default() };
     let bad_name = Setup { refuse_key: Some("NetStream.Publish.BadName"), ..Setup::default() };
@@ -329,7 +329,7 @@ fn send_until_broken(connection: &mut RtmpConnection, sent: impl Fn()) -> Connec
 }
 
 #[test]
-fn a_reset_is_told_and_what_arrived_is_known() {
+fn a_reset_is_reported_and_what_arrived_is_known() {
     let ingest =
         Ingest::start_with(Setup { reset_after: Some(20), keep_bytes: true, ..Setup::default() }).unwrap();
     let mut connection = open(&ingest.url(KEY)).unwrap();

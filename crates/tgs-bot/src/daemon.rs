@@ -235,7 +235,7 @@ impl BotDaemon {
             let (outbox, heartbeat) = (&mut self.outbox, &self.heartbeat);
             outbox.flush(&mut client, &mut self.conversation, || heartbeat.beat())?;
             let admins = &self.settings.access.admins;
-            self.watch.tell(&mut client, admins, outbox, &self.conversation, || heartbeat.beat())?;
+            self.watch.send_due(&mut client, admins, outbox, &self.conversation, || heartbeat.beat())?;
             self.fetch(&mut client)?;
         }
         Ok(())
@@ -300,7 +300,7 @@ impl BotDaemon {
             kept.round(&self.broadcasts, &channels, SystemTime::now());
         }
         self.watch.round(&self.broadcasts, &channels, now, SystemTime::now());
-        self.watch.tell_webhook(now);
+        self.watch.call_webhook(now);
     }
 
     fn tick(&mut self, channels: &[Channel], now: Instant) {

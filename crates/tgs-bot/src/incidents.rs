@@ -1,7 +1,7 @@
 //! What is wrong with the channels, since when, and whom it was reported to. Each incident is one
 //! message for each user, edited as it goes on. No I/O and no clock.
 
-mod machine;
+mod host;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

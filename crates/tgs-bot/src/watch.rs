@@ -82,7 +82,7 @@ impl ChannelWatch {
     }
 
     /// Sends the next incident that the webhook has not got, if none is on its way.
-    pub(crate) fn tell_webhook(&mut self, now: Instant) {
+    pub(crate) fn call_webhook(&mut self, now: Instant) {
         let Some(webhook) = &mut self.webhook else { return };
         if let Some(outcome) = webhook.outcome(now)
             && let Some((id, revision)) = self.sending.take()
@@ -163,7 +163,7 @@ impl ChannelWatch {
     }
 
     /// Sends and edits what is due to `admins`. Fails if Telegram cannot be reached.
-    pub(crate) fn tell(
+    pub(crate) fn send_due(
         &mut self,
         client: &mut BotClient,
         admins: &BTreeSet<i64>,

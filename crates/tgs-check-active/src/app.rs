@@ -45,13 +45,13 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             let asserted = settings.map(|file| format!("AssertPathExists={}", file.display()));
             let condition = systemd::condition(&journal).or(asserted.as_deref());
             let finding = messages::finding(&cli.unit, &verdict, &snapshot, condition);
-            tell(
+            print(
                 &cli,
                 &CheckReport::new(&cli.unit, &finding, began.elapsed(), &journal)
                     .with(&snapshot, restarts, &health),
             )
         }
-        Err(finding) => tell(&cli, &CheckReport::new(&cli.unit, &finding, began.elapsed(), &[])),
+        Err(finding) => print(&cli, &CheckReport::new(&cli.unit, &finding, began.elapsed(), &[])),
     };
     Ok(if up { Code::Ok } else { Code::Failure }.into())
 }
@@ -145,7 +145,7 @@ fn no_answer(before: Option<&HealthAnswer>) -> String {
 }
 
 /// Prints the outcome; ignores a closed pipe. Returns whether the unit is up.
-fn tell(cli: &Cli, report: &CheckReport<'_>) -> bool {
+fn print(cli: &Cli, report: &CheckReport<'_>) -> bool {
     let _ = if cli.json {
         writeln!(stdout(), "{}", report.json())
     } else if report.ok {

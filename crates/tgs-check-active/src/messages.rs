@@ -245,7 +245,7 @@ fn cure(end: Option<ProcessEnd>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn told(verdict: &Verdict, seen: &UnitSnapshot, condition: Option<&str>) -> String {
+    fn rendered(verdict: &Verdict, seen: &UnitSnapshot, condition: Option<&str>) -> String {
         let Outcome { name, reason, remedy } = finding("x.service", verdict, seen, condition);
         format!("[{name}] x.service {reason}\n  -> {}", remedy.unwrap_or_default())
     }
@@ -264,29 +264,37 @@ mod tests {
         let dead = seen("inactive", "dead", "success", None);
         let env = "ConditionPathExists=/opt/tg_video_streamer/current/.env";
         let cases = [
-            told(&Verdict::Up(Duration::from_millis(5200)), &up, None),
-            told(&Verdict::NotFound, &dead, None),
-            told(&Verdict::Masked, &dead, None),
-            told(&Verdict::BadUnit("Unit x.service has a bad unit file setting.".into()), &dead, None),
-            told(&Verdict::NotStarted, &dead, Some(env)),
-            told(&Verdict::NotStarted, &dead, Some("ConditionPathIsDirectory=/srv")),
-            told(&Verdict::NotStarted, &dead, None),
-            told(&Verdict::Inactive, &seen("inactive", "dead", "success", Some(ProcessEnd::Exited(0))), None),
-            told(&Verdict::Failed, &failed("exit-code", ProcessEnd::Exited(78)), None),
-            told(&Verdict::Failed, &failed("exit-code", ProcessEnd::Exited(203)), None),
-            told(&Verdict::Failed, &failed("exit-code", ProcessEnd::Exited(42)), None),
-            told(&Verdict::Failed, &failed("signal", ProcessEnd::Killed(9)), None),
-            told(&Verdict::Failed, &failed("watchdog", ProcessEnd::Killed(6)), None),
-            told(&Verdict::Failed, &seen("failed", "failed", "resources", None), None),
-            told(
+            rendered(&Verdict::Up(Duration::from_millis(5200)), &up, None),
+            rendered(&Verdict::NotFound, &dead, None),
+            rendered(&Verdict::Masked, &dead, None),
+            rendered(&Verdict::BadUnit("Unit x.service has a bad unit file setting.".into()), &dead, None),
+            rendered(&Verdict::NotStarted, &dead, Some(env)),
+            rendered(&Verdict::NotStarted, &dead, Some("ConditionPathIsDirectory=/srv")),
+            rendered(&Verdict::NotStarted, &dead, None),
+            rendered(
+                &Verdict::Inactive,
+                &seen("inactive", "dead", "success", Some(ProcessEnd::Exited(0))),
+                None,
+            ),
+            rendered(&Verdict::Failed, &failed("exit-code", ProcessEnd::Exited(78)), None),
+            rendered(&Verdict::Failed, &failed("exit-code", ProcessEnd::Exited(203)), None),
+            rendered(&Verdict::Failed, &failed("exit-code", ProcessEnd::Exited(42)), None),
+            rendered(&Verdict::Failed, &failed("signal", ProcessEnd::Killed(9)), None),
+            rendered(&Verdict::Failed, &failed("watchdog", ProcessEnd::Killed(6)), None),
+            rendered(&Verdict::Failed, &seen("failed", "failed", "resources", None), None),
+            rendered(
                 &Verdict::CrashLoop(3),
                 &seen("activating", "auto-restart", "exit-code", Some(ProcessEnd::Exited(69))),
                 None,
             ),
-            told(&Verdict::Activating, &seen("activating", "start", "success", None), None),
-            told(&Verdict::TooShort(Duration::from_secs(3)), &up, None),
-            told(&Verdict::Other, &seen("active", "exited", "success", Some(ProcessEnd::Exited(0))), None),
-            told(&Verdict::Unhealthy("503: degraded: no session".into()), &up, None),
+            rendered(&Verdict::Activating, &seen("activating", "start", "success", None), None),
+            rendered(&Verdict::TooShort(Duration::from_secs(3)), &up, None),
+            rendered(
+                &Verdict::Other,
+                &seen("active", "exited", "success", Some(ProcessEnd::Exited(0))),
+                None,
+            ),
+            rendered(&Verdict::Unhealthy("503: degraded: no session".into()), &up, None),
         ];
         insta::assert_snapshot!(cases.join("\n"));
     }

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn status_and_health_are_told_from_other_answers() {
+    fn status_and_health_are_distinguished_from_other_answers() {
         let dir = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         AddressFile::in_dir(dir.path()).write(listener.local_addr().unwrap()).unwrap();

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_is_told_from_the_others() {
+    fn each_failure_is_distinguished_from_the_others() {
         let dir = tempfile::tempdir().unwrap();
         let missing = ControlClient::connect(&dir.path().join("none"), "test").unwrap_err();
         assert!(matches!(missing, ControlError::NotRunning(_)), "{missing}");

@@ -37,7 +37,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let _scratch = context.confine();
     let context = Arc::new(context);
     let findings = look(&context);
-    Ok(tell(&findings, cli.json).into())
+    Ok(print(&findings, cli.json).into())
 }
 
 /// Runs all checks; the findings are in report order.
@@ -84,7 +84,7 @@ fn look(context: &Arc<DiagContext>) -> Vec<Finding> {
     found.into_iter().map(|finding| context.redactor.finding(finding)).collect()
 }
 
-fn tell(findings: &[Finding], json: bool) -> Code {
+fn print(findings: &[Finding], json: bool) -> Code {
     let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let colour =
         stdout().is_terminal() && !set("NO_COLOR") && env::var_os("TERM").is_some_and(|term| term != "dumb");

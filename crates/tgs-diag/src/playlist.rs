@@ -24,7 +24,7 @@ const CHECK: &str = "playlist";
 /// Maximum number of entries checked.
 const MOST: usize = 200;
 /// Maximum number of failures listed individually.
-const TOLD: usize = 10;
+const MOST_LISTED: usize = 10;
 /// Time limit; entries checked by then are reported.
 const LIMIT: Duration = Duration::from_secs(25);
 
@@ -191,9 +191,9 @@ impl CheckOutput {
         if self.bad.is_empty() {
             return Finding::pass(CHECK, parts.join("; "));
         }
-        parts.extend(self.bad.iter().take(TOLD).cloned());
-        if self.bad.len() > TOLD {
-            parts.push(format!("{} more cannot be played", self.bad.len() - TOLD));
+        parts.extend(self.bad.iter().take(MOST_LISTED).cloned());
+        if self.bad.len() > MOST_LISTED {
+            parts.push(format!("{} more cannot be played", self.bad.len() - MOST_LISTED));
         }
         let remedy = format!("fix or remove these entries; this checks the whole list: {}", whole_list(list));
         Finding::fail(CHECK, parts.join("; "), remedy)
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_is_told() {
+    fn a_complaint_is_reported() {
         let seen = CheckOutput {
             complaint: "2026-01-01T00:00:00Z ERROR failed to x\n".into(),
             ..CheckOutput::default()

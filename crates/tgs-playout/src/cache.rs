@@ -90,7 +90,7 @@ impl Cache {
             bytes_a_second: u64::from(setup.profile.video_kbps + setup.profile.audio_kbps) * 1000 / 8,
             image_duration: setup.image_duration,
             told: AtomicBool::new(false),
-            told_large: AtomicBool::new(false),
+            warned_large: AtomicBool::new(false),
         };
         if limit > 0 {
             match fs::create_dir_all(&store.dir) {
@@ -145,7 +145,7 @@ impl Cache {
         let estimate = length.as_millis() as u64 * self.store.bytes_a_second / 1000;
         if estimate > self.store.limit {
             // Such an item would evict all other entries first.
-            if !self.store.told_large.swap(true, Ordering::Relaxed) {
+            if !self.store.warned_large.swap(true, Ordering::Relaxed) {
                 log::warn!(
                     "“{}” alone is larger than the cache and encoded each time (CACHE_MAX_GB)",
                     item.title

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_subscriber_loses_events_and_is_told_how_many() {
+    fn a_slow_subscriber_loses_events_and_learns_how_many() {
         let events = Events::default();
         let (slow, quick) = (events.subscribe(2).unwrap(), events.subscribe(9).unwrap());
         (0..5).for_each(|at| events.report(event(at)));

@@ -60,7 +60,7 @@ impl Keyframe {
 
 /// Where a broadcast is to leave the air.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leave {
+enum LeaveAt {
     /// Before this keyframe of the list.
     Before(Keyframe),
     /// As soon as the list waits: the filler or a lane is on air.
@@ -71,7 +71,7 @@ enum Leave {
 enum LeaveState {
     #[default]
     Stays,
-    Asked(Leave),
+    Asked(LeaveAt),
     /// The last pictures are being sent; no way back.
     Leaving,
     /// The connection is closed.
@@ -84,14 +84,14 @@ pub(crate) struct Leaving(Arc<(Mutex<LeaveState>, Condvar)>);
 
 impl Leaving {
     pub(crate) fn before(&self, key: Keyframe) {
-        self.ask(Leave::Before(key));
+        self.ask(LeaveAt::Before(key));
     }
 
     pub(crate) fn at_rest(&self) {
-        self.ask(Leave::AtRest);
+        self.ask(LeaveAt::AtRest);
     }
 
-    fn ask(&self, leave: Leave) {
+    fn ask(&self, leave: LeaveAt) {
         let mut state = self.lock();
         if matches!(*state, LeaveState::Stays | LeaveState::Asked(_)) {
             *state = LeaveState::Asked(leave);
@@ -124,15 +124,15 @@ impl Leaving {
 
     /// Begins to leave if the list is about to continue with `next`.
     pub(crate) fn leaves_before(&self, next: Keyframe) -> bool {
-        self.leave_if(|leave| matches!(leave, Leave::Before(key) if key.is(next)))
+        self.leave_if(|leave| matches!(leave, LeaveAt::Before(key) if key.is(next)))
     }
 
     /// Begins to leave if that is where the list waits.
     pub(crate) fn leaves_at_rest(&self) -> bool {
-        self.leave_if(|leave| leave == Leave::AtRest)
+        self.leave_if(|leave| leave == LeaveAt::AtRest)
     }
 
-    fn leave_if(&self, due: impl FnOnce(Leave) -> bool) -> bool {
+    fn leave_if(&self, due: impl FnOnce(LeaveAt) -> bool) -> bool {
         let mut state = self.lock();
         let leaves = matches!(*state, LeaveState::Asked(leave) if due(leave));
         if leaves {

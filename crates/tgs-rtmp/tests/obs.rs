@@ -156,7 +156,7 @@ fn obs_goes_live_and_stops() {
 }
 
 #[test]
-fn obs_is_told_why_it_is_refused() {
+fn obs_gets_the_reason_of_a_refusal() {
     for (why, says) in [(PublishRefusal::Key, "wrong stream key"), (PublishRefusal::Busy, "another client")] {
         let mut server = connected();
         publish(&mut server);

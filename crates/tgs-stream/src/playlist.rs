@@ -287,7 +287,7 @@ impl Playlist {
             list_first: self.list_first,
             repeats: self.repeat && !self.shuffle,
             bookmarks: self.bookmarks.clone(),
-            ahead: self.pending.as_ref().map(|ahead| view::Ahead {
+            ahead: self.pending.as_ref().map(|ahead| view::HandedOutItem {
                 turn: ahead.turn,
                 title: ahead.title.clone(),
                 listed: !ahead.is_aside(),

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn every_framing_is_told_and_read_byte_by_byte() {
+    fn every_framing_is_recognised_and_read_byte_by_byte() {
         for obfuscated in [false, true] {
             for (tag, framing) in [
                 (&[][..], Framing::Unknown),

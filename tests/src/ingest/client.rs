@@ -95,7 +95,7 @@ impl Client {
         });
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            if let Some(end) = self.told_to_end()? {
+            if let Some(end) = self.asked_to_end()? {
                 return Ok(end);
             }
             self.ping()?;
@@ -128,7 +128,7 @@ impl Client {
                 if let Some(end) = end {
                     return Ok(end);
                 }
-                if let Some(end) = self.told_to_end()? {
+                if let Some(end) = self.asked_to_end()? {
                     return Ok(end);
                 }
             }
@@ -139,7 +139,7 @@ impl Client {
     fn read_whole(&mut self, buffer: &mut [u8]) -> Result<bool> {
         let mut have = 0;
         while have < buffer.len() {
-            if self.told_to_end()?.is_some() {
+            if self.asked_to_end()?.is_some() {
                 return Ok(false);
             }
             if self.shared.paused.load(Ordering::SeqCst) || !readable(&self.stream) {
@@ -159,7 +159,7 @@ impl Client {
             && self.setup.silent_after.is_none_or(|after| self.count < after)
     }
 
-    fn told_to_end(&self) -> Result<Option<&'static str>> {
+    fn asked_to_end(&self) -> Result<Option<&'static str>> {
         let counted = self.setup.reset_after.is_some_and(|after| self.count >= after);
         let replaced = self.index < self.shared.oldest.load(Ordering::SeqCst);
         if !counted && !replaced && self.generation == self.shared.generation.load(Ordering::SeqCst) {

@@ -144,7 +144,7 @@ fn an_account_that_is_gone_is_left_alone() {
 }
 
 #[test]
-fn a_key_that_telegram_does_not_know_is_told_twice_and_never_replaced() {
+fn a_key_that_telegram_does_not_know_is_reported_twice_and_never_replaced() {
     let scene = Scene::new().unwrap();
     let old = scene.read("SESSION_STRING").unwrap();
     // Once is a DC that is being restarted.

@@ -93,7 +93,7 @@ fn settings_that_are_missing_are_a_configuration_error() {
 }
 
 #[test]
-fn wrong_credentials_of_the_application_are_told() {
+fn wrong_credentials_of_the_application_are_reported() {
     let mut scene = Scene::new().unwrap();
     let api_id = scene.read("API_ID").unwrap();
     scene.set("API_ID", "999").unwrap();

@@ -17,7 +17,7 @@ fn at(log: &mut IncidentLog, seconds: u64, sample: &Result<BroadcastStatus, Chan
 }
 
 /// What users 1 and 2 are owed: user, whether it is an edit, kind, whether it is over.
-fn tell(log: &mut IncidentLog) -> Vec<(i64, bool, IncidentKind, bool)> {
+fn deliver(log: &mut IncidentLog) -> Vec<(i64, bool, IncidentKind, bool)> {
     let mut all = Vec::new();
     while let Some(due) = log.due(&[1, 2].into(), false) {
         let (id, revision, user_id) = (due.incident.id, due.incident.revision, due.user_id);
@@ -35,25 +35,25 @@ fn an_incident_is_one_message_that_is_edited() {
     away.status.engine.publisher = PublisherState::Reconnecting { cause: "refused".into() };
     at(&mut log, 10, &Ok(away.clone()));
     at(&mut log, 30, &Ok(away.clone()));
-    assert_eq!(tell(&mut log), []);
+    assert_eq!(deliver(&mut log), []);
     at(&mut log, 40, &Ok(away.clone()));
     let kind = IncidentKind::IngestAway;
-    assert_eq!(tell(&mut log), [(1, false, kind, false), (2, false, kind, false)]);
+    assert_eq!(deliver(&mut log), [(1, false, kind, false), (2, false, kind, false)]);
     at(&mut log, 50, &Ok(away.clone()));
-    assert_eq!(tell(&mut log), []);
+    assert_eq!(deliver(&mut log), []);
     // Nothing is reported twice after a restart.
     let text = serde_json::to_string(&log).unwrap();
     let mut log: IncidentLog = serde_json::from_str(&text).unwrap();
     at(&mut log, 60, &Ok(away.clone()));
-    assert_eq!(tell(&mut log), []);
+    assert_eq!(deliver(&mut log), []);
     at(&mut log, 70, &Ok(on_air()));
-    assert_eq!(tell(&mut log), [(1, true, kind, true), (2, true, kind, true)]);
+    assert_eq!(deliver(&mut log), [(1, true, kind, true), (2, true, kind, true)]);
     // Back within minutes: the same message.
     at(&mut log, 80, &Ok(away.clone()));
     at(&mut log, 110, &Ok(away));
-    assert_eq!(tell(&mut log), [(1, true, kind, false), (2, true, kind, false)]);
+    assert_eq!(deliver(&mut log), [(1, true, kind, false), (2, true, kind, false)]);
     at(&mut log, 120, &Ok(on_air()));
-    tell(&mut log);
+    deliver(&mut log);
     at(&mut log, 120 + SAME_WITHIN, &Ok(on_air()));
     assert_eq!(log.incidents, []);
 }
@@ -77,11 +77,11 @@ fn what_was_asked_for_is_no_incident() {
     for seconds in [2000, 2031] {
         at(&mut log, seconds, &Err(ChannelFault::NotRunning));
     }
-    assert_eq!(tell(&mut log)[0].2, IncidentKind::Away);
+    assert_eq!(deliver(&mut log)[0].2, IncidentKind::Away);
 }
 
 #[test]
-fn failures_and_sessions_are_told_as_they_come() {
+fn failures_and_sessions_are_reported_as_they_come() {
     let mut log = IncidentLog::default();
     let with = |failure: &str, session: &str| {
         let mut status = on_air();
@@ -94,18 +94,18 @@ fn failures_and_sessions_are_told_as_they_come() {
         Ok(status)
     };
     at(&mut log, 0, &with("old", "a"));
-    assert_eq!(tell(&mut log), []);
+    assert_eq!(deliver(&mut log), []);
     at(&mut log, 10, &with("http://me:hidden@h/new", "a"));
     let failed = IncidentKind::ItemsFailed;
     assert_eq!(log.due(&[1].into(), true), None);
-    assert_eq!(tell(&mut log), [(1, false, failed, false), (2, false, failed, false)]);
+    assert_eq!(deliver(&mut log), [(1, false, failed, false), (2, false, failed, false)]);
     assert!(!log.incidents[0].detail.contains("hidden"), "{log:?}");
     at(&mut log, 20, &with("newer", "a"));
-    assert_eq!(tell(&mut log)[0], (1, true, failed, false));
+    assert_eq!(deliver(&mut log)[0], (1, true, failed, false));
     at(&mut log, 30, &with("newer", "b"));
-    assert_eq!(tell(&mut log)[0].2, IncidentKind::SessionReplaced);
+    assert_eq!(deliver(&mut log)[0].2, IncidentKind::SessionReplaced);
     at(&mut log, 3000, &with("newer", "b"));
-    assert_eq!((tell(&mut log), log.incidents.len()), (Vec::new(), 0));
+    assert_eq!((deliver(&mut log), log.incidents.len()), (Vec::new(), 0));
 }
 
 #[test]
@@ -122,28 +122,28 @@ fn deaths_updates_and_deploys_are_reported_once() {
     // Of long ago.
     let old = MachineNote { at: 5, ..note(main(), false, 0) };
     log.observe_machine(&[old], time(0));
-    assert_eq!(tell(&mut log), []);
+    assert_eq!(deliver(&mut log), []);
     log.observe_machine(&[note(main(), true, 10)], time(10));
-    assert_eq!(tell(&mut log), []);
+    assert_eq!(deliver(&mut log), []);
     for _ in 0..2 {
         log.observe_machine(&[note(main(), false, 20)], time(20));
     }
-    assert_eq!(tell(&mut log)[0], (1, false, IncidentKind::Died, false));
+    assert_eq!(deliver(&mut log)[0], (1, false, IncidentKind::Died, false));
     let text = serde_json::to_string(&log).unwrap();
     let mut log: IncidentLog = serde_json::from_str(&text).unwrap();
     log.observe_machine(&[note(main(), false, 20)], time(30));
-    assert_eq!(tell(&mut log), []);
+    assert_eq!(deliver(&mut log), []);
     // It dies again: the same message.
     log.observe_machine(&[note(main(), false, 40)], time(40));
-    assert_eq!(tell(&mut log)[0], (1, true, IncidentKind::Died, false));
+    assert_eq!(deliver(&mut log)[0], (1, true, IncidentKind::Died, false));
     log.observe_machine(&[note(NoteSubject::Deploy, true, 50)], time(50));
-    assert_eq!(tell(&mut log)[0].2, IncidentKind::Deployed);
+    assert_eq!(deliver(&mut log)[0].2, IncidentKind::Deployed);
     log.observe_machine(&[note(NoteSubject::Deploy, false, 60)], time(60));
-    assert_eq!(tell(&mut log)[0], (1, false, IncidentKind::DeployTakenBack, false));
+    assert_eq!(deliver(&mut log)[0], (1, false, IncidentKind::DeployTakenBack, false));
     // An update that fails is an incident until the next one.
     for (is_good, over) in [(false, false), (true, true)] {
         log.observe_machine(&[note(NoteSubject::YtDlpUpdate, is_good, 70)], time(70));
-        assert_eq!(tell(&mut log)[0], (1, over, IncidentKind::YtDlpFailed, over));
+        assert_eq!(deliver(&mut log)[0], (1, over, IncidentKind::YtDlpFailed, over));
     }
 }
 
@@ -161,15 +161,15 @@ fn several_channels_on_a_full_disk_are_one_incident() {
         log.observe(channel, &with(1_000_000_000), time(0));
     }
     assert_eq!(
-        tell(&mut log),
+        deliver(&mut log),
         [(1, false, IncidentKind::DiskFilling, false), (2, false, IncidentKind::DiskFilling, false)]
     );
     log.observe("main", &with(50_000_000_000), time(10));
-    assert_eq!(tell(&mut log), []);
+    assert_eq!(deliver(&mut log), []);
     log.observe("news", &with(50_000_000_000), time(20));
-    assert_eq!(tell(&mut log)[0], (1, true, IncidentKind::DiskFilling, true));
+    assert_eq!(deliver(&mut log)[0], (1, true, IncidentKind::DiskFilling, true));
     log.observe("news", &with(50_000_000_000), time(15 * 86_400));
-    assert_eq!(tell(&mut log)[0], (1, false, IncidentKind::YtDlpStale, false));
+    assert_eq!(deliver(&mut log)[0], (1, false, IncidentKind::YtDlpStale, false));
 }
 
 #[test]

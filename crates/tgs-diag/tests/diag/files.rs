@@ -32,7 +32,7 @@ fn no_file_at_all() {
 }
 
 #[test]
-fn every_problem_is_told_and_the_rest_is_looked_at() {
+fn every_problem_is_reported_and_the_rest_is_checked() {
     let home = Home::new();
     let text = format!(
         "export API_ID=12\nAPI_HASH=short\nSESSION_STRING=1abc\nCHAT_ID='not a chat'\nVIDEO_QUALITY=4k\nLOPP=1\n\

@@ -66,7 +66,7 @@ fn a_chat_without_the_right() {
 }
 
 #[test]
-fn a_call_of_people_is_told() {
+fn a_video_chat_is_reported() {
     let home = Home::new();
     home.dc.start_webrtc(World::CHANNEL);
     let said = home.run(&[]);

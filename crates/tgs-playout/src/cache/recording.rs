@@ -43,7 +43,7 @@ enum RecordingEvent {
 /// An item that is being recorded. Dropping it unfinished removes the part.
 #[derive(Debug)]
 pub struct CacheRecording {
-    tell: mpsc::Sender<RecordingEvent>,
+    sender: mpsc::Sender<RecordingEvent>,
     waiting: Arc<AtomicUsize>,
     store: Arc<CacheStore>,
     title: String,
@@ -56,13 +56,13 @@ pub(super) fn start(
     item: &Item,
     estimate: u64,
 ) -> Option<(CacheRecording, JoinHandle<()>)> {
-    let (tell, told) = mpsc::channel();
+    let (sender, events) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let recording =
-        CacheRecording { tell, waiting: waiting.clone(), store: store.clone(), title: item.title.clone() };
+        CacheRecording { sender, waiting: waiting.clone(), store: store.clone(), title: item.title.clone() };
     let part = store.dir.join(format!("part-{}", key.0));
     let work = RecordingThread { store, key, part, item: item.clone(), estimate, waiting };
-    let thread = thread::Builder::new().name("cache".into()).spawn(move || work.run(&told));
+    let thread = thread::Builder::new().name("cache".into()).spawn(move || work.run(&events));
     match thread {
         Ok(thread) => Some((recording, thread)),
         Err(error) => {
@@ -81,7 +81,7 @@ impl CacheRecording {
             self.store.cannot(&"the disk is too slow");
             return false;
         }
-        self.tell.send(RecordingEvent::Tag(tag.clone())).is_ok()
+        self.sender.send(RecordingEvent::Tag(tag.clone())).is_ok()
     }
 
     /// Waits until the queue for the disk is at most half full, for encoders faster than real time.
@@ -97,7 +97,7 @@ impl CacheRecording {
     pub fn finish(self, length: Duration, silent: bool, slate: bool) {
         let millis = length.as_millis() as u64;
         let index = EntryIndex { title: self.title, slate, silent, millis, groups: Vec::new() };
-        let _ = self.tell.send(RecordingEvent::Whole(index));
+        let _ = self.sender.send(RecordingEvent::Whole(index));
     }
 }
 
@@ -126,7 +126,7 @@ struct RecordingThread {
 }
 
 impl RecordingThread {
-    fn run(&self, told: &mpsc::Receiver<RecordingEvent>) {
+    fn run(&self, events: &mpsc::Receiver<RecordingEvent>) {
         let file = match open_locked(&self.part, true) {
             // Another recording of the same item holds the lock.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -136,7 +136,7 @@ impl RecordingThread {
         // name.
         let done = file.map_err(RecordingEnd::Disk).and_then(|file| {
             let _held = file.try_clone()?;
-            let done = contain(|| self.write(file, told))
+            let done = contain(|| self.write(file, events))
                 .unwrap_or_else(|panic| Err(io::Error::other(panic.to_string()).into()));
             if done.is_err() {
                 let _ = fs::remove_file(&self.part);
@@ -149,7 +149,7 @@ impl RecordingThread {
         self.store.measure();
     }
 
-    fn write(&self, file: File, told: &mpsc::Receiver<RecordingEvent>) -> Result<(), RecordingEnd> {
+    fn write(&self, file: File, events: &mpsc::Receiver<RecordingEvent>) -> Result<(), RecordingEnd> {
         let store = &self.store;
         file.set_len(0)?;
         // Makes room for the next portion only: the rest of the estimate is not due yet.
@@ -164,7 +164,7 @@ impl RecordingThread {
         let mut writer = EntryWriter::new(file)?;
         let mut synced = 0;
         let index = loop {
-            match told.recv() {
+            match events.recv() {
                 Ok(RecordingEvent::Tag(tag)) => {
                     self.waiting.fetch_sub(tag.body.len(), Ordering::Relaxed);
                     if tag.timestamp >= LONGEST {

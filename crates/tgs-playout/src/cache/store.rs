@@ -70,7 +70,7 @@ pub(super) struct CacheStore {
     /// Whether the warning that items cannot be cached was logged since the last cached item.
     pub(super) told: AtomicBool,
     /// Whether the warning about an item larger than the cache was logged.
-    pub(super) told_large: AtomicBool,
+    pub(super) warned_large: AtomicBool,
 }
 
 impl CacheStore {

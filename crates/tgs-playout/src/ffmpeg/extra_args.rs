@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told() {
+    fn what_cannot_be_used_is_reported() {
         for (text, part) in [
             (r#"-vf "scale"#, "never closed"),
             ("out.flv", "“out.flv” stands where an option"),

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_go_on_air_is_told_before_it_is_given_out() {
+    fn what_cannot_go_on_air_is_reported_before_it_is_given_out() {
         for (tags, given, part) in [
             (&[('p', 0)][..], 0, "begin with a keyframe"),
             (&[('I', 0)], 0, "no IDR"),

@@ -135,7 +135,7 @@ fn a_code_by_email_and_one_that_cannot_be_sent_again() {
 }
 
 #[test]
-fn what_telegram_refuses_is_told_in_words() {
+fn what_telegram_refuses_is_reported_in_words() {
     let cases = [
         (
             "FLOOD_WAIT_600",

@@ -6,9 +6,9 @@
 mod by_code;
 mod by_qr;
 mod harness;
+mod messages;
+mod non_interactive;
 mod standby;
 mod tasks;
 mod telethon;
 mod terminal;
-mod unattended;
-mod words;

@@ -49,7 +49,7 @@ impl Tool {
         Self { files, ledger }
     }
 
-    fn tell(&mut self, event: &BroadcastEvent) {
+    fn apply(&mut self, event: &BroadcastEvent) {
         let lines = self.ledger.apply(event);
         self.files.append(&lines);
     }
@@ -95,33 +95,33 @@ fn a_day_with_a_pause_an_outage_a_kill_and_a_restart_adds_up() {
     let dir = tempfile::tempdir().unwrap();
     let at = |second: u64| DAY + second * 1000;
     let mut tool = Tool::start(dir.path(), at(0));
-    tool.tell(&BroadcastEvent::Started { at: Timestamp(at(1)) });
-    tool.tell(&began(at(2), 1, 0.0, false));
-    tool.tell(&ended(at(62), 1, 60.0, ItemEnd::Played));
-    tool.tell(&began(at(62), 2, 0.0, false));
-    tool.tell(&ended(at(70), 2, 8.0, interrupted()));
-    tool.tell(&BroadcastEvent::FillerBegan { at: Timestamp(at(70)), cause: "paused".into() });
-    tool.tell(&BroadcastEvent::FillerEnded { at: Timestamp(at(80)) });
-    tool.tell(&began(at(80), 2, 8.0, true));
+    tool.apply(&BroadcastEvent::Started { at: Timestamp(at(1)) });
+    tool.apply(&began(at(2), 1, 0.0, false));
+    tool.apply(&ended(at(62), 1, 60.0, ItemEnd::Played));
+    tool.apply(&began(at(62), 2, 0.0, false));
+    tool.apply(&ended(at(70), 2, 8.0, interrupted()));
+    tool.apply(&BroadcastEvent::FillerBegan { at: Timestamp(at(70)), cause: "paused".into() });
+    tool.apply(&BroadcastEvent::FillerEnded { at: Timestamp(at(80)) });
+    tool.apply(&began(at(80), 2, 8.0, true));
     let by = CommandSender { user: "uid 0 (root)".into(), client: Some("desk".into()) };
-    tool.tell(&ended(at(90), 2, 18.0, ItemEnd::Skipped { by, command: "next".into() }));
-    tool.tell(&began(at(90), 3, 0.0, false));
-    tool.tell(&ended(at(95), 3, 4.0, interrupted()));
-    tool.tell(&BroadcastEvent::OutageBegan { at: Timestamp(at(95)), cause: "reset".into() });
-    tool.tell(&BroadcastEvent::OutageEnded { at: Timestamp(at(99)) });
-    tool.tell(&began(at(100), 3, 4.0, true));
+    tool.apply(&ended(at(90), 2, 18.0, ItemEnd::Skipped { by, command: "next".into() }));
+    tool.apply(&began(at(90), 3, 0.0, false));
+    tool.apply(&ended(at(95), 3, 4.0, interrupted()));
+    tool.apply(&BroadcastEvent::OutageBegan { at: Timestamp(at(95)), cause: "reset".into() });
+    tool.apply(&BroadcastEvent::OutageEnded { at: Timestamp(at(99)) });
+    tool.apply(&began(at(100), 3, 4.0, true));
     tool.alive(at(120));
     // Killed here. It runs again 30 s later.
     drop(tool);
     let mut tool = Tool::start(dir.path(), at(150));
-    tool.tell(&began(at(155), 1, 24.0, false));
-    tool.tell(&ended(at(160), 1, 29.0, ItemEnd::Cut { cause: "stopped by signal".into() }));
-    tool.tell(&BroadcastEvent::Stopped { at: Timestamp(at(160)), cause: "stopped by signal".into() });
+    tool.apply(&began(at(155), 1, 24.0, false));
+    tool.apply(&ended(at(160), 1, 29.0, ItemEnd::Cut { cause: "stopped by signal".into() }));
+    tool.apply(&BroadcastEvent::Stopped { at: Timestamp(at(160)), cause: "stopped by signal".into() });
     drop(tool);
     // Restarted, and killed before anything was on air: one entry without a broadcast.
     drop(Tool::start(dir.path(), at(170)));
     let mut tool = Tool::start(dir.path(), at(180));
-    tool.tell(&began(at(190), 1, 29.0, false));
+    tool.apply(&began(at(190), 1, 29.0, false));
     assert_eq!(
         lines(dir.path()),
         [
@@ -171,7 +171,7 @@ fn an_end_is_never_before_its_start_nor_after_the_next_start() {
 fn an_item_that_failed_before_air_has_no_length() {
     let dir = tempfile::tempdir().unwrap();
     let mut tool = Tool::start(dir.path(), DAY);
-    tool.tell(&began(DAY, 1, 0.0, false));
+    tool.apply(&began(DAY, 1, 0.0, false));
     let failed = |played_seconds| BroadcastEvent::ItemFailed {
         at: Timestamp(DAY + 5000),
         title: "gone".into(),
@@ -179,15 +179,15 @@ fn an_item_that_failed_before_air_has_no_length() {
         detail: "no such file".into(),
         played_seconds,
     };
-    tool.tell(&failed(0.0));
-    tool.tell(&failed(3.0));
+    tool.apply(&failed(0.0));
+    tool.apply(&failed(3.0));
     // An interrupted item that a command has left.
-    tool.tell(&ended(DAY + 6000, 1, 6.0, interrupted()));
-    tool.tell(&BroadcastEvent::FillerBegan { at: Timestamp(DAY + 6000), cause: "paused".into() });
-    tool.tell(&BroadcastEvent::FillerEnded { at: Timestamp(DAY + 8000) });
+    tool.apply(&ended(DAY + 6000, 1, 6.0, interrupted()));
+    tool.apply(&BroadcastEvent::FillerBegan { at: Timestamp(DAY + 6000), cause: "paused".into() });
+    tool.apply(&BroadcastEvent::FillerEnded { at: Timestamp(DAY + 8000) });
     let by = CommandSender::signal();
-    tool.tell(&ended(DAY + 8000, 1, 6.0, ItemEnd::Skipped { by, command: "next".into() }));
-    tool.tell(&began(DAY + 8000, 2, 0.0, false));
+    tool.apply(&ended(DAY + 8000, 1, 6.0, ItemEnd::Skipped { by, command: "next".into() }));
+    tool.apply(&began(DAY + 8000, 2, 0.0, false));
     drop(tool);
     Tool::start(dir.path(), DAY + 9000);
     assert_eq!(
@@ -209,9 +209,9 @@ fn torn_and_damaged_lines_are_skipped_and_the_rest_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("as-run.jsonl");
     let mut tool = Tool::start(dir.path(), DAY);
-    tool.tell(&began(DAY + 1000, 1, 0.0, false));
-    tool.tell(&ended(DAY + 2000, 1, 1.0, ItemEnd::Played));
-    tool.tell(&began(DAY + 2000, 2, 0.0, false));
+    tool.apply(&began(DAY + 1000, 1, 0.0, false));
+    tool.apply(&ended(DAY + 2000, 1, 1.0, ItemEnd::Played));
+    tool.apply(&began(DAY + 2000, 2, 0.0, false));
     drop(tool);
     let text = fs::read_to_string(&path).unwrap();
     let mut written: Vec<&str> = text.lines().collect();
@@ -238,8 +238,8 @@ fn entries_are_written_once_the_disk_works_again() {
     // A directory in the file's place fails as a full disk does.
     fs::create_dir(&path).unwrap();
     let mut tool = Tool::start(dir.path(), DAY);
-    tool.tell(&began(DAY + 1000, 1, 0.0, false));
-    tool.tell(&ended(DAY + 2000, 1, 1.0, ItemEnd::Played));
+    tool.apply(&began(DAY + 1000, 1, 0.0, false));
+    tool.apply(&ended(DAY + 2000, 1, 1.0, ItemEnd::Played));
     fs::remove_dir(&path).unwrap();
     tool.files.retry();
     assert_eq!(lines(dir.path()), ["0-1 off_air", "1-2 item 1 played"]);
@@ -254,8 +254,8 @@ fn files_are_rotated_each_month_and_kept_for_a_time() {
     let mut tool = Tool::start(dir.path(), DAY);
     for n in 0..9 {
         let at = DAY + n * 9 * day;
-        tool.tell(&began(at, n, 0.0, false));
-        tool.tell(&ended(at + 9 * day, n, 60.0, ItemEnd::Played));
+        tool.apply(&began(at, n, 0.0, false));
+        tool.apply(&ended(at + 9 * day, n, 60.0, ItemEnd::Played));
     }
     let mut names: Vec<_> =
         fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -293,15 +293,15 @@ proptest! {
             now += passed;
             let (at, cause) = (Timestamp(now), "x".to_owned());
             match step {
-                0 => tool.tell(&began(now, seq, 0.0, false)),
-                1 => tool.tell(&ended(now, seq, 1.0, ItemEnd::Played)),
-                2 => tool.tell(&ended(now, seq, 1.0, interrupted())),
-                3 => tool.tell(&BroadcastEvent::FillerBegan { at, cause }),
-                4 => tool.tell(&BroadcastEvent::FillerEnded { at }),
-                5 => tool.tell(&BroadcastEvent::OutageBegan { at, cause }),
-                6 => tool.tell(&BroadcastEvent::Stopped { at, cause }),
+                0 => tool.apply(&began(now, seq, 0.0, false)),
+                1 => tool.apply(&ended(now, seq, 1.0, ItemEnd::Played)),
+                2 => tool.apply(&ended(now, seq, 1.0, interrupted())),
+                3 => tool.apply(&BroadcastEvent::FillerBegan { at, cause }),
+                4 => tool.apply(&BroadcastEvent::FillerEnded { at }),
+                5 => tool.apply(&BroadcastEvent::OutageBegan { at, cause }),
+                6 => tool.apply(&BroadcastEvent::Stopped { at, cause }),
                 // The clock is set back.
-                7 => tool.tell(&BroadcastEvent::OutageBegan { at: Timestamp(now - passed / 2), cause }),
+                7 => tool.apply(&BroadcastEvent::OutageBegan { at: Timestamp(now - passed / 2), cause }),
                 // Killed.
                 _ => {
                     drop(tool);
@@ -309,7 +309,7 @@ proptest! {
                 }
             }
         }
-        tool.tell(&BroadcastEvent::Stopped { at: Timestamp(now + 5000), cause: String::new() });
+        tool.apply(&BroadcastEvent::Stopped { at: Timestamp(now + 5000), cause: String::new() });
         adds_up(dir.path());
     }
 }

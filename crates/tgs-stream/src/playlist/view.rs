@@ -72,12 +72,12 @@ pub(super) struct Round {
     pub(super) repeats: bool,
     pub(super) bookmarks: Bookmarks,
     /// The item handed out last, until it is confirmed.
-    pub(super) ahead: Option<Ahead>,
+    pub(super) ahead: Option<HandedOutItem>,
 }
 
 /// An item that is handed out and not confirmed.
 #[derive(Debug, Clone)]
-pub(super) struct Ahead {
+pub(super) struct HandedOutItem {
     pub(super) turn: u64,
     pub(super) title: String,
     /// Whether the list names it, not the queue.

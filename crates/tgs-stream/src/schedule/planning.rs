@@ -27,16 +27,16 @@ const MOST_LOOKING: usize = 4;
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
 /// The turn of a thread that looks at files.
-struct Turn;
+struct FileCheckSlot;
 
-impl Turn {
+impl FileCheckSlot {
     fn take() -> Option<Self> {
         let more = |looking: usize| (looking < MOST_LOOKING).then_some(looking + 1);
         LOOKING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self)
     }
 }
 
-impl Drop for Turn {
+impl Drop for FileCheckSlot {
     fn drop(&mut self) {
         LOOKING.fetch_sub(1, Ordering::Relaxed);
     }
@@ -64,7 +64,7 @@ impl Schedule {
 
     /// The plan with what is known of the slots' files in time.
     fn looked_at(&self, timetable: &Arc<Timetable>, from: SystemTime, to: SystemTime) -> Option<Plan> {
-        let turn = Turn::take()?;
+        let turn = FileCheckSlot::take()?;
         let (sender, planned) = mpsc::sync_channel(1);
         let (schedule, timetable) = (self.clone(), Arc::clone(timetable));
         let look = move || {

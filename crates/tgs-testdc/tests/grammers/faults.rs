@@ -99,7 +99,7 @@ fn a_fault_can_be_for_one_session_and_one_method() {
 }
 
 #[test]
-fn a_revoked_session_and_a_wrong_application_are_told() {
+fn a_revoked_session_and_a_wrong_application_are_reported() {
     let (dc, session) = example();
     runtime().block_on(async {
         let stranger = pool_with(&dc, &[&session], dc.api_id() + 1);

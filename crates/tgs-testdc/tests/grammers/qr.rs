@@ -28,7 +28,7 @@ async fn accept(pool: &Pool, token: Vec<u8>) -> Result<enums::Authorization, Inv
 }
 
 /// Waits for `updateLoginToken`.
-async fn told(pool: &mut Pool) {
+async fn await_token_update(pool: &mut Pool) {
     let update = tokio::time::timeout(LONG, pool.updates.recv()).await.expect("an update in time");
     let Some(UpdatesLike::Updates(enums::Updates::UpdateShort(short))) = update else {
         panic!("another update")
@@ -47,7 +47,7 @@ fn on_the_same_dc() {
         assert_eq!(name_of(new.call(&import).await).1, "AUTH_TOKEN_INVALID");
         let enums::Authorization::Authorization(accepted) = accept(&standby, token.clone()).await.unwrap();
         assert_eq!((accepted.api_id, accepted.current), (dc.api_id(), false));
-        told(&mut new).await;
+        await_token_update(&mut new).await;
         assert_eq!(name_of(accept(&standby, token).await).1, "AUTH_TOKEN_ALREADY_ACCEPTED");
         let enums::auth::LoginToken::Success(_) = new.call(&export(&dc)).await.unwrap() else {
             panic!("no success")
@@ -66,7 +66,7 @@ fn with_migration_and_a_password() {
         let (mut new, standby) = (pool(&dc, &[&here, &there]), pool(&dc, &[&standby]));
         let token = new_token(&dc, &new).await;
         accept(&standby, token).await.unwrap();
-        told(&mut new).await;
+        await_token_update(&mut new).await;
         let enums::auth::LoginToken::MigrateTo(to) = new.call(&export(&dc)).await.unwrap() else {
             panic!("no migration")
         };
@@ -92,7 +92,7 @@ fn a_password_is_due_on_the_same_dc_too() {
         let (mut new, standby) = (pool(&dc, &[&fresh]), pool(&dc, &[&standby]));
         let token = new_token(&dc, &new).await;
         accept(&standby, token).await.unwrap();
-        told(&mut new).await;
+        await_token_update(&mut new).await;
         for _ in 0..2 {
             assert_eq!(name_of(new.call(&export(&dc)).await).1, "SESSION_PASSWORD_NEEDED");
         }

@@ -181,7 +181,7 @@ impl WatchedChannel {
                 }
                 known.problem = Some(problem(&error));
             });
-            self.tell_status(updates);
+            self.send_status(updates);
             time::sleep(TICK).await;
         }
     }
@@ -247,7 +247,7 @@ impl WatchedChannel {
             known.status.replace(status) != known.status
         });
         if changed {
-            self.tell_status(updates);
+            self.send_status(updates);
         }
     }
 
@@ -263,7 +263,7 @@ impl WatchedChannel {
         let _ = updates.send(BrowserUpdate { kind: "event", json: json.into() });
     }
 
-    fn tell_status(&self, updates: &broadcast::Sender<BrowserUpdate>) {
+    fn send_status(&self, updates: &broadcast::Sender<BrowserUpdate>) {
         let _ = updates.send(BrowserUpdate { kind: "status", json: self.json().to_string().into() });
     }
 

@@ -21,14 +21,14 @@ pub(super) struct Screen {
     terminal: bool,
     began: Instant,
     printed: Option<Instant>,
-    metrics_told: bool,
+    printed_metrics: bool,
     lost: bool,
 }
 
 impl Screen {
     /// `state` is the STATE_DIR of the tgs-stream that is watched.
     pub(super) fn new(state: PathBuf, terminal: bool) -> Self {
-        Self { state, terminal, began: Instant::now(), printed: None, metrics_told: false, lost: false }
+        Self { state, terminal, began: Instant::now(), printed: None, printed_metrics: false, lost: false }
     }
 
     /// Prints a line of tgs-stream's log.
@@ -59,8 +59,8 @@ impl Screen {
             return;
         }
         let Ok((address, status)) = self.status() else { return };
-        if !self.metrics_told {
-            self.metrics_told = true;
+        if !self.printed_metrics {
+            self.printed_metrics = true;
             self.say(&format!("metrics: http://{address}/metrics  health: /healthz  status: /status"));
         }
         let line = describe(&status, self.began.elapsed());

@@ -64,7 +64,7 @@ pub(super) fn run(tools: &Path, dir: &Path, length: Duration, seed: u64, stop: &
         viewer: Viewer::default(),
         seen: Seen::default(),
         terminal: io::stdout().is_terminal(),
-        told: Instant::now(),
+        reported: Instant::now(),
     };
     soak.play(stop)?;
     soak.end();
@@ -83,7 +83,7 @@ struct Soak {
     viewer: Viewer,
     seen: Seen,
     terminal: bool,
-    told: Instant,
+    reported: Instant,
 }
 
 impl Soak {
@@ -115,7 +115,7 @@ impl Soak {
             if self.seen.memory.0 == 0.0 && self.began.elapsed() >= warm {
                 self.seen.memory.0 = self.stage.memory()?;
             }
-            self.tell();
+            self.report();
         }
         self.seen.memory.1 = self.stage.memory()?;
         let metric = |name| self.stage.broadcast.metric(name);
@@ -169,12 +169,12 @@ impl Soak {
         writeln!(self.events, "{} {words}", clock(self.began.elapsed())).context("write the events")
     }
 
-    fn tell(&mut self) {
+    fn report(&mut self) {
         let every = if self.terminal { Duration::from_secs(1) } else { (self.length / 20).max(WARM) };
-        if self.told.elapsed() < every {
+        if self.reported.elapsed() < every {
             return;
         }
-        self.told = Instant::now();
+        self.reported = Instant::now();
         let line = format!(
             "{} of {} · {} faults · longest gap {:.2} s · {:.1} MiB",
             clock(self.began.elapsed()),

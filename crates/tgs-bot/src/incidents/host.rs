@@ -1,4 +1,4 @@
-//! Incidents of the machine: deaths of broadcasts, updates of yt-dlp, disks, deploys.
+//! Incidents of the host: deaths of broadcasts, updates of yt-dlp, disks, deploys.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

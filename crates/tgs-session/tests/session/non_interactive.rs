@@ -54,7 +54,7 @@ fn without_write_env_the_string_goes_to_stdout() {
 }
 
 #[test]
-fn an_environment_that_hides_the_file_is_told() {
+fn an_environment_that_hides_the_file_is_reported() {
     let (home, primary, _) = home(World::BOB, "");
     let old = primary.telethon_string();
     let words = "SESSION_STRING is set in the environment too, which wins over ./.env";
@@ -137,7 +137,7 @@ fn the_sign_ins_of_all_instances_count_together() {
 }
 
 #[test]
-fn a_missing_or_wrong_password_is_told() {
+fn a_missing_or_wrong_password_is_reported() {
     let (home, ..) = home(World::ALICE, "TWO_FA_PASSWORD=");
     home.run(&RENEW).fails(1, "TWO_FA_PASSWORD is not set; put the right one into /");
     assert_eq!((home.dc.count("auth.acceptLoginToken"), left(&home, World::ALICE)), (0, 5));
@@ -149,7 +149,7 @@ fn a_missing_or_wrong_password_is_told() {
 }
 
 #[test]
-fn a_dead_standby_is_told_with_its_own_remedy() {
+fn a_dead_standby_is_reported_with_its_own_remedy() {
     let (home, _, standby) = home(World::BOB, "");
     home.dc.revoke(standby.key_id);
     let said = home.run(&RENEW).fails(1, "use the standby session: ");
