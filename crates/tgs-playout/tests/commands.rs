@@ -491,10 +491,11 @@ fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() 
     let paused = fillers.max_by_key(|at| seen[*at].frames).unwrap();
     let (left, resumed) = (seen[paused - 1], seen[paused + 1]);
     assert_eq!((left.clip, resumed.clip), (Some(3), Some(3)), "{seen:#?}");
-    // It begins anew each 12 s. What the filler has bridged is missing, give or take a group.
+    // It begins anew each 12 s. What the filler has bridged is missing, give or take a group, and
+    // what an encoder on a busy machine was late before.
     let bridged = seen[paused].frames as f64 / 30.0;
     let more = (resumed.from - left.to - bridged + CLIP / 2.0).rem_euclid(CLIP) - CLIP / 2.0;
-    assert!(more.abs() < 3.0, "{more} s more than {bridged} are missing: {seen:#?}");
+    assert!((-3.0..4.5).contains(&more), "{more} s more than {bridged} are missing: {seen:#?}");
     assert_eq!(seen.last().unwrap().clip, Some(0), "{seen:#?}");
 }
 
