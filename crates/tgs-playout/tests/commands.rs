@@ -195,6 +195,28 @@ fn seen(recording: &Path) -> Vec<Piece> {
     pieces
 }
 
+/// An engine that writes `out.flv` in `dir` in real time.
+fn config(dir: &Path, ffprobe: PathBuf) -> EngineConfig {
+    EngineConfig {
+        ffmpeg: "ffmpeg".into(),
+        ffprobe,
+        profile: PROFILE,
+        processing: Processing::default(),
+        ffmpeg_args: String::new(),
+        output: Output::File(dir.join("out.flv")),
+        read_ahead: Duration::from_secs(4),
+        realtime: true,
+        filler: None,
+        cache_dir: dir.join("cache"),
+        cache_limit: 0,
+        cache_ahead: false,
+        image_duration: Duration::from_secs(10),
+        passthrough: false,
+        state_dir: dir.join("state"),
+        first_timestamp: 0,
+    }
+}
+
 /// An engine that writes a file at the speed of a broadcast, and its end.
 struct Running {
     dir: tempfile::TempDir,
@@ -214,28 +236,7 @@ impl Running {
     }
 
     fn of(dir: tempfile::TempDir, files: Vec<PathBuf>, list: &[PathBuf]) -> Self {
-        Self::with_ffprobe("ffprobe".into(), dir, files, list)
-    }
-
-    fn with_ffprobe(ffprobe: PathBuf, dir: tempfile::TempDir, files: Vec<PathBuf>, list: &[PathBuf]) -> Self {
-        let config = EngineConfig {
-            ffmpeg: "ffmpeg".into(),
-            ffprobe,
-            profile: PROFILE,
-            processing: Processing::default(),
-            ffmpeg_args: String::new(),
-            output: Output::File(dir.path().join("out.flv")),
-            read_ahead: Duration::from_secs(4),
-            realtime: true,
-            filler: None,
-            cache_dir: dir.path().join("cache"),
-            cache_limit: 0,
-            cache_ahead: false,
-            image_duration: Duration::from_secs(10),
-            passthrough: false,
-            state_dir: dir.path().join("state"),
-            first_timestamp: 0,
-        };
+        let config = config(dir.path(), "ffprobe".into());
         let control = Control::default();
         let list = List::new(list);
         let (reloads, queue) = (list.reloads.clone(), list.queue.clone());
@@ -499,24 +500,58 @@ fn a_live_source_goes_on_at_its_newest_behind_a_pause_and_cannot_be_sought_in() 
     assert_eq!(seen.last().unwrap().clip, Some(0), "{seen:#?}");
 }
 
+/// One film that has become another one when it is due, of which ffprobe does not come to an end.
+struct Replaced {
+    film: PathBuf,
+    hang: PathBuf,
+}
+
+impl Programme for Replaced {
+    fn next(&mut self) -> NextItem {
+        let media = Media::at(format!("file:{}", self.film.display()), false);
+        let (id, title) = ("film".to_owned(), "film".to_owned());
+        NextItem::Play(Item { id, turn: 0, title, start: Duration::ZERO, media })
+    }
+
+    fn confirm(&mut self, item: Item) -> NextItem {
+        fs::write(&self.hang, "").unwrap();
+        NextItem::Play(Item { title: "another".to_owned(), ..item })
+    }
+
+    fn round_len(&self) -> usize {
+        1
+    }
+
+    fn jump(&mut self, _: Option<u64>, _: JumpTarget) {}
+
+    fn reload(&mut self) {}
+}
+
 #[test]
 fn a_stop_while_an_item_is_prepared_is_no_failure_of_it() {
     let dir = tempfile::tempdir().unwrap();
-    let (film, probing, ffprobe) =
-        (dir.path().join("film.mkv"), dir.path().join("probing"), dir.path().join("ffprobe"));
-    fs::write(&film, "film").unwrap();
-    let hang = format!("*film.mkv*) touch {}; exec sleep 60;;", probing.display());
-    fs::write(&ffprobe, format!("#!/bin/sh\ncase \"$*\" in {hang} esac\nexec ffprobe \"$@\"\n")).unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (hang, probing, ffprobe) = (at("hang"), at("probing"), at("ffprobe"));
+    let condition = format!("[ -e {} ] && touch {} && exec sleep 60", hang.display(), probing.display());
+    fs::write(&ffprobe, format!("#!/bin/sh\n{condition}\nexec ffprobe \"$@\"\n")).unwrap();
     fs::set_permissions(&ffprobe, fs::Permissions::from_mode(0o755)).unwrap();
-    let running = Running::with_ffprobe(ffprobe, dir, vec![film.clone()], &[film]);
-    // The engine runs, too.
-    running.until("the ffprobe that hangs", |status| {
-        probing.exists() && matches!(status.on_air, OnAir::Filler { .. })
+    let programme = Replaced { film: clips(dir.path()).remove(0), hang };
+    let (config, control) = (config(dir.path(), ffprobe), Control::default());
+    let engine = thread::spawn({
+        let control = control.clone();
+        move || engine::run(config, Box::new(programme), &control).unwrap()
     });
-    running.send(Command::Stop);
-    let summary = running.thread.join().unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    // The engine runs, too.
+    let is_ready = || probing.exists() && matches!(control.status.read().status.on_air, OnAir::Filler { .. });
+    while !is_ready() {
+        assert!(Instant::now() < deadline, "{:?}", control.status.read().status);
+        thread::sleep(Duration::from_millis(5));
+    }
+    control.send(Command::Stop).unwrap();
+    let summary = engine.join().unwrap();
     assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
-    assert_eq!(running.control.status.read().status.last_failure, None);
+    assert_eq!(control.status.read().status.last_failure, None);
 }
 
 #[test]
