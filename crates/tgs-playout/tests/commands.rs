@@ -217,6 +217,19 @@ fn config(dir: &Path, ffprobe: PathBuf) -> EngineConfig {
     }
 }
 
+/// Waits for a status of the engine.
+fn until(control: &Control, what: &str, such: impl Fn(&EngineStatus) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = control.status.read().status;
+        if such(&status) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "waited for {what}: {status:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// An engine that writes a file at the speed of a broadcast, and its end.
 struct Running {
     dir: tempfile::TempDir,
@@ -252,15 +265,7 @@ impl Running {
     }
 
     fn until(&self, what: &str, such: impl Fn(&EngineStatus) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let status = self.control.status.read().status;
-            if such(&status) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "waited for {what}: {status:?}");
-            thread::sleep(Duration::from_millis(5));
-        }
+        until(&self.control, what, such);
     }
 
     /// Waits until this clip is shown, `offset` seconds into it or more.
@@ -541,13 +546,10 @@ fn a_stop_while_an_item_is_prepared_is_no_failure_of_it() {
         let control = control.clone();
         move || engine::run(config, Box::new(programme), &control).unwrap()
     });
-    let deadline = Instant::now() + Duration::from_mins(1);
     // The engine runs, too.
-    let is_ready = || probing.exists() && matches!(control.status.read().status.on_air, OnAir::Filler { .. });
-    while !is_ready() {
-        assert!(Instant::now() < deadline, "{:?}", control.status.read().status);
-        thread::sleep(Duration::from_millis(5));
-    }
+    until(&control, "the ffprobe that hangs", |status| {
+        probing.exists() && matches!(status.on_air, OnAir::Filler { .. })
+    });
     control.send(Command::Stop).unwrap();
     let summary = engine.join().unwrap();
     assert_eq!((summary.failed, summary.end), (0, RunEnd::Stopped));
