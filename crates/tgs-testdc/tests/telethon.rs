@@ -87,8 +87,13 @@ fn from_nothing_by_code_and_password() {
         "correct horse".to_owned(),
     ];
     let string = run("from_nothing.py", &arguments);
-    // Begun on DC 1, migrated to DC 2, with a key exchange on each.
-    assert_eq!(dc.count("set_client_DH_params"), 2);
+    // Begun on DC 1, migrated to DC 2, with a key exchange on each. Telethon drops the leading zero
+    // byte that one of 256 keys has, does not recognise that key, and repeats the exchange.
+    let requests = dc.requests();
+    let exchanges = requests.iter().filter(|request| request.method == "set_client_DH_params");
+    let mut on_dcs: Vec<_> = exchanges.map(|request| request.dc_id).collect();
+    on_dcs.dedup();
+    assert_eq!(on_dcs, [1, 2]);
     let sessions = dc.sessions(World::ALICE);
     assert_eq!((sessions.len(), sessions[0].dc_id), (1, 2));
     // The string that it saved works as any other.
