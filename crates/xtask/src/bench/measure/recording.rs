@@ -17,10 +17,15 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let list = commands::filled(plan)?;
     let (mut alone, mut with) = (Vec::new(), Vec::new());
     for turn in 0..plan.pairs {
-        alone.push(run(plan, &list, None)?);
+        let (cpu, memory) = run(plan, &list, None)?;
         let records = plan.file("records");
-        with.push(run(plan, &list, Some(&records))?);
-        println!("   {}: {:?} without, {:?} with (CPU s/s, MiB)", turn + 1, alone[turn], with[turn]);
+        let (more_cpu, more_memory) = run(plan, &list, Some(&records))?;
+        println!(
+            "   {}: {cpu:.4} without, {more_cpu:.4} with, CPU s/s; {memory:.1} and {more_memory:.1} MiB",
+            turn + 1
+        );
+        alone.push((cpu, memory));
+        with.push((more_cpu, more_memory));
     }
     Ok(extra::figures(["a recording, CPU", "a recording, memory"], 1, &alone, &with).into())
 }
