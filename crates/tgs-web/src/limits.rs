@@ -78,7 +78,7 @@ impl Default for Limits {
 
 /// A permit of `limit`; `None` if none is free in time. Work on a thread takes it along: the thread
 /// outlives the request.
-pub(crate) async fn turn(limit: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+pub(crate) async fn acquire(limit: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     timeout(PATIENCE, limit.clone().acquire_owned()).await.ok()?.ok()
 }
 
@@ -96,9 +96,9 @@ mod tests {
             .map_while(Result::ok)
             .collect();
         assert_eq!(held.len(), SOURCES);
-        assert!(turn(&limits.sources).await.is_none(), "the library hangs");
-        assert!(turn(&limits.requests).await.is_some(), "which delays nothing else");
-        let (waiting, ()) = tokio::join!(turn(&limits.sources), async { drop(held) });
+        assert!(acquire(&limits.sources).await.is_none(), "the library hangs");
+        assert!(acquire(&limits.requests).await.is_some(), "which delays nothing else");
+        let (waiting, ()) = tokio::join!(acquire(&limits.sources), async { drop(held) });
         assert!(waiting.is_some());
     }
 }

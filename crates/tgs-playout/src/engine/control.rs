@@ -332,14 +332,14 @@ impl Control {
     pub(crate) fn attach(
         &self,
         read_ahead: Arc<ReadAhead>,
-        asks: mpsc::Sender<PlaylistRequest>,
+        requests: mpsc::Sender<PlaylistRequest>,
         opener: Box<dyn OpenLanes>,
     ) -> EngineGuard {
         let mut router = lock(&self.router);
         if self.status.standing().stops_after_current() {
             read_ahead.end_with_current();
         }
-        router.engine = Some(AttachedEngine { read_ahead, requests: asks, opener, lanes: Vec::new() });
+        router.engine = Some(AttachedEngine { read_ahead, requests, opener, lanes: Vec::new() });
         router.continues = None;
         for command in mem::take(&mut router.waiting) {
             if let Err(refused) = router.take(command, &self.status) {
@@ -472,8 +472,8 @@ impl AttachedEngine {
     }
 
     /// Sends a request that the read-ahead has already counted, which bounds the queue.
-    fn send_request(&self, ask: PlaylistRequest) {
+    fn send_request(&self, request: PlaylistRequest) {
         // Fails only after the prepare thread has ended: the broadcast is over.
-        let _ = self.requests.send(ask);
+        let _ = self.requests.send(request);
     }
 }

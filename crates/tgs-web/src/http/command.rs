@@ -17,7 +17,7 @@ use tgs_control::{
 use tokio::task;
 
 use super::{client::SignedInOperator, refusal::HttpRefusal};
-use crate::{channel::WatchedChannel, desk::Desk, limits::turn, public_url};
+use crate::{channel::WatchedChannel, desk::Desk, limits::acquire, public_url};
 
 /// The methods that the desk sends. `monitor` and `subscribe` are its own; the others have routes
 /// of their own.
@@ -83,7 +83,7 @@ pub(super) async fn checked_source(
     source: String,
 ) -> Result<(String, Vec<PathBuf>), HttpRefusal> {
     let refused = |message: String| HttpRefusal::new(StatusCode::UNPROCESSABLE_ENTITY, "source", message);
-    let permit = turn(&desk.limits.sources).await.ok_or_else(HttpRefusal::library)?;
+    let permit = acquire(&desk.limits.sources).await.ok_or_else(HttpRefusal::library)?;
     let (desk, is_url) = (desk.clone(), public_url::is_url(&source));
     let judged = task::spawn_blocking(move || {
         // With the thread, not with the request: a disk may not answer.
@@ -118,8 +118,8 @@ pub(super) async fn connected<T: Send + 'static>(
     name: String,
     act: impl FnOnce(&mut ControlClient) -> Result<T, HttpRefusal> + Send + 'static,
 ) -> Result<T, HttpRefusal> {
-    let own = turn(&channel.requests).await.ok_or_else(HttpRefusal::channel_busy)?;
-    let all = turn(&desk.limits.requests).await.ok_or_else(HttpRefusal::channel_busy)?;
+    let own = acquire(&channel.requests).await.ok_or_else(HttpRefusal::channel_busy)?;
+    let all = acquire(&desk.limits.requests).await.ok_or_else(HttpRefusal::channel_busy)?;
     let socket = channel.socket.clone();
     let asked = task::spawn_blocking(move || {
         let _permits = (own, all);

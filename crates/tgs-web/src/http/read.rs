@@ -19,7 +19,7 @@ use tgs_control::{
 use tokio::task;
 
 use super::{client::SignedIn, command::ask, refusal::HttpRefusal};
-use crate::{channel::WatchedChannel, desk::Desk, limits::turn, shares::Share};
+use crate::{channel::WatchedChannel, desk::Desk, limits::acquire, shares::Share};
 
 fn find(desk: &Desk, name: &str) -> Result<Arc<WatchedChannel>, HttpRefusal> {
     desk.channels.get(name).ok_or_else(HttpRefusal::no_channel)
@@ -184,7 +184,7 @@ pub(super) async fn library(
     _: SignedIn,
     Query(query): Query<LibraryQuery>,
 ) -> Result<Response, HttpRefusal> {
-    let permit = turn(&desk.limits.searches).await.ok_or_else(HttpRefusal::library)?;
+    let permit = acquire(&desk.limits.searches).await.ok_or_else(HttpRefusal::library)?;
     let words: String = query.words.chars().take(200).collect();
     let searched = task::spawn_blocking(move || {
         let _permit = permit;

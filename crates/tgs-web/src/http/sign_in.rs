@@ -15,7 +15,7 @@ use super::{
     client::{HttpClient, SignedIn},
     refusal::HttpRefusal,
 };
-use crate::{demo_link, desk::Desk, hash, limits::turn, sessions, users::Role};
+use crate::{demo_link, desk::Desk, hash, limits::acquire, sessions, users::Role};
 
 /// What the page must know of its user.
 #[derive(Debug, Serialize)]
@@ -61,7 +61,7 @@ pub(super) async fn sign_in(
         return Err(HttpRefusal::too_many_tries());
     }
     let user = desk.users.get(&name);
-    let permit = turn(&desk.limits.hashing).await.ok_or_else(HttpRefusal::busy)?;
+    let permit = acquire(&desk.limits.hashing).await.ok_or_else(HttpRefusal::busy)?;
     let known = user.as_ref().map(|user| user.hash.clone()).filter(|hash| !hash.is_empty());
     let verified = task::spawn_blocking(move || {
         // With the password's thread, not with the request: a browser may have gone.

@@ -26,7 +26,7 @@ use tgs_rtmp::flv::{self, FlvReader, Kind};
 use tokio::{sync::Mutex, task, time::timeout};
 
 use super::{client::SignedIn, refusal::HttpRefusal};
-use crate::{desk::Desk, limits::turn};
+use crate::{desk::Desk, limits::acquire};
 
 /// How long a thumbnail is shown.
 const FRESH: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ pub(super) async fn thumbnail(
     let picture = if let Some(picture) = fresh {
         picture
     } else {
-        let permit = turn(&desk.limits.thumbnails).await.ok_or_else(HttpRefusal::busy)?;
+        let permit = acquire(&desk.limits.thumbnails).await.ok_or_else(HttpRefusal::busy)?;
         let socket = channel.socket.clone();
         let making = task::spawn_blocking(move || {
             let new =
