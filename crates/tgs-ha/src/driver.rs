@@ -133,7 +133,14 @@ impl HaDriver {
         }
         if self.shared.lock().wish == Wish::HandOver {
             let handed_over = self.hand_over().await;
-            self.shared.update(|state| state.handed_over = Some(handed_over));
+            self.shared.update(|state| {
+                state.handed_over = Some(handed_over);
+                // Here: another round may come before the caller runs, and would find nothing to
+                // hand over.
+                if state.wish == Wish::HandOver {
+                    state.wish = Wish::Take;
+                }
+            });
         }
         Ok(())
     }
