@@ -185,6 +185,23 @@ fn a_host_that_ends_hands_over() {
 }
 
 #[test]
+fn a_hand_over_to_a_host_that_dies_does_not_stop_the_broadcast() {
+    let pair = Pair::new();
+    let [left, right] = pair.start_both();
+    // What right continues from is not what it is to go on from later.
+    left.signal(Signal::KILL).unwrap();
+    until_media(&pair.ingest, 2, 6000);
+    drop(left);
+    let left = pair.start(0);
+    right.wait_metric("tgs_ha_standbys", 1.0, LIMIT).unwrap();
+    left.signal(Signal::KILL).unwrap();
+    control(&right, pair.dirs[1].path()).call(&Call::Handover(NoParams {})).unwrap();
+    right.wait_log(&["the air is not handed over: no standby is ready"], LIMIT).unwrap();
+    until_more(&pair.ingest, 2000);
+    assert_eq!(pair.ingest.records().len(), 2, "{}", right.log());
+}
+
+#[test]
 fn a_planned_hand_over_leaves_no_picture_out() {
     let pair = Pair::new();
     let [left, right] = pair.start_both();

@@ -99,17 +99,19 @@ impl Member {
     }
 
     /// The host that would take over at a planned hand-over.
-    #[must_use]
-    pub fn successor(&self) -> Option<HostInfo> {
+    pub fn successor(&self) -> Result<HostInfo, HandOverError> {
         let state = self.shared.lock();
-        successor(&state.view, &state.info.host)
+        if let Some(why) = &state.view.etcd_failure {
+            return Err(HandOverError::Etcd(why.clone()));
+        }
+        successor(&state.view, &state.info.host).ok_or(HandOverError::NoStandby)
     }
 
     /// Announces that this host will hand over, and that the broadcast will continue as `record`
     /// says. Returns the number of the offer; `None` if no host is ready.
     #[must_use]
     pub fn announce(&self, record: StateRecord) -> Option<String> {
-        let to = self.successor()?.host;
+        let to = self.successor().ok()?.host;
         let id = format!("{:x}", boot_time().as_nanos());
         self.shared.update(|state| state.offer = Some(Offer { id: id.clone(), to, record }));
         self.shared.wake.notify_one();
@@ -137,10 +139,16 @@ impl Member {
     /// Gives the air to another host that is ready. The broadcast must have ended: the permit ends.
     /// Returns the name of the host. Waits for etcd.
     pub fn hand_over(&self) -> Result<String, HandOverError> {
-        self.shared.update(|state| {
+        let leaves = self.shared.update(|state| {
             state.handed_over = None;
-            state.wish = Wish::HandOver;
+            if state.wish == Wish::Take {
+                state.wish = Wish::HandOver;
+            }
+            state.wish == Wish::Leave
         });
+        if leaves {
+            return Err(HandOverError::NotActive);
+        }
         self.shared.wake.notify_one();
         let done = self.shared.wait_for(LEAVE, |state| state.handed_over.take());
         self.shared.update(|state| {
@@ -195,4 +203,25 @@ fn connect_options(config: &HaConfig) -> Result<ConnectOptions, HaError> {
 
 fn read(name: &'static str, path: &PathBuf) -> Result<Vec<u8>, HaError> {
     fs::read(path).map_err(|source| HaError::File { name, path: path.clone(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_handed_over_without_etcd() {
+        // A port that nobody listens on: it was free a moment ago.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let member = Member::start(HaConfig {
+            endpoints: vec![format!("http://127.0.0.1:{port}")],
+            ttl: Duration::from_secs(5),
+            ..HaConfig::default()
+        })
+        .unwrap();
+        let failed = |state: &mut SharedState| state.view.etcd_failure.clone();
+        let why = member.shared.wait_for(Duration::from_secs(30), failed).unwrap();
+        assert_eq!(member.successor(), Err(HandOverError::Etcd(why)));
+        assert_eq!(member.announce(StateRecord::default()), None);
+    }
 }

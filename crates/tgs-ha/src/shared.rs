@@ -19,7 +19,7 @@ use crate::{
 pub type EtcdLogin = (String, Secret<String>);
 
 /// What a host needs to know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct HaConfig {
     /// The URLs of etcd; at least one.
     pub endpoints: Vec<String>,

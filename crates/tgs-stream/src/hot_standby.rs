@@ -72,7 +72,7 @@ impl SignalledControl {
         }
         let (began, then) = (Instant::now(), stop.clone());
         let run = move || {
-            while term.is_on_air() && began.elapsed() < STOP_WITHIN {
+            while term.is_on_air() && term.is_handing_over() && began.elapsed() < STOP_WITHIN {
                 thread::sleep(LOOK);
             }
             then();
@@ -204,7 +204,7 @@ impl ThisHost<'_> {
     /// over.
     fn broadcast(&self, term: &OnAirTerm, ingest: Option<Ingest>) -> Result<Option<Code>, CliError> {
         let settings = self.start.settings;
-        let mut ingest = ingest;
+        let (mut term, mut ingest) = (term.clone(), ingest);
         loop {
             let control = Control::under(term.permit.clone(), &self.control.stopped());
             let succession = Succession::begin(
@@ -235,16 +235,11 @@ impl ThisHost<'_> {
             if !succession.is_handing_over() {
                 return ended.map(Some);
             }
-            match self.member.hand_over() {
-                Ok(host) => {
-                    log::info!("the host {host} publishes now");
-                    return Ok(None);
-                }
-                Err(error) => log::warn!("the air is not handed over: {error}"),
-            }
+            succession.hand_over();
             if !succession.is_on_air() {
                 return Ok(None);
             }
+            term = succession.continued();
         }
     }
 }

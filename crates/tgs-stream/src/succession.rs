@@ -62,15 +62,32 @@ struct Fed {
     place: ListPlace,
     /// Of the engine that runs.
     bookmarks: Option<Bookmarks>,
+    /// Whether the broadcast has left the air: its place is final.
+    left: bool,
+}
+
+impl Fed {
+    fn set(&mut self, place: ListPlace) {
+        if !self.left {
+            self.place = place;
+        }
+    }
 }
 
 impl PositionFeed {
     pub(crate) fn set(&self, position: Position) {
-        self.lock().place = ListPlace::At(Box::new(position));
+        self.lock().set(ListPlace::At(Box::new(position)));
     }
 
     pub(crate) fn clear(&self) {
-        self.lock().place = ListPlace::Beginning;
+        self.lock().set(ListPlace::Beginning);
+    }
+
+    /// Sets where the broadcast has left the air. What is acknowledged later is before that.
+    fn leave_at(&self, position: Position) {
+        let mut fed = self.lock();
+        fed.set(ListPlace::At(Box::new(position)));
+        fed.left = true;
     }
 
     /// Names the bookmarks of the engine that begins.
@@ -117,7 +134,10 @@ pub(crate) struct Succession {
     /// The ingest that the standby has learned from Telegram.
     pub(crate) ingest: Option<Ingest>,
     hosts: HostsView,
-    hand_over: AtomicBool,
+    /// Whether a hand-over was requested.
+    requested: AtomicBool,
+    /// Whether it was tried; held by the thread that tries.
+    tried: Mutex<bool>,
 }
 
 impl Succession {
@@ -138,7 +158,8 @@ impl Succession {
             feed: PositionFeed::default(),
             ingest,
             hosts: hosts.clone(),
-            hand_over: AtomicBool::new(false),
+            requested: AtomicBool::new(false),
+            tried: Mutex::default(),
         };
         if let Some(record) = succession.foreign() {
             for (name, part, mode) in [(STANDING, &record.standing, 0o640), (QUEUE, &record.queue, 0o600)] {
@@ -180,17 +201,23 @@ impl Succession {
         control: &Control,
         urgency: Urgency,
     ) -> Result<(), HandOverError> {
-        self.member.successor().ok_or(HandOverError::NoStandby)?;
-        if self.hand_over.swap(true, Ordering::SeqCst) {
+        self.member.successor()?;
+        if self.requested.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
         let (succession, leaving) = (self.clone(), control.clone());
         let (ahead, tries) = urgency.point();
         let run = move || {
-            if !(0..tries).any(|_| succession.leave_at_point(&leaving, ahead)) {
-                log::warn!("no standby got ready in time; this host hands over at once");
-                let _ = leaving.send(Command::Stop);
+            if (0..tries).any(|_| succession.leave_at_point(&leaving, ahead)) {
+                return;
             }
+            if let Err(error) = succession.member.successor() {
+                log::warn!("the air is not handed over: {error}");
+                succession.requested.store(false, Ordering::SeqCst);
+                return;
+            }
+            log::warn!("no standby got ready in time; this host hands over at once");
+            let _ = leaving.send(Command::Stop);
         };
         let started = thread::Builder::new().name("ha-leave".into()).spawn(run);
         started.map(drop).or_else(|_| control.send(Command::Stop).map_err(|_| HandOverError::NotActive))
@@ -221,14 +248,30 @@ impl Succession {
             self.member.withdraw();
             return false;
         }
-        self.feed.set(position);
+        self.feed.leave_at(position);
         self.record();
+        self.hand_over();
+        let _ = control.send(Command::Stop);
+        true
+    }
+
+    /// Hands over after the broadcast's end, once. The thread that waited for the point and that of
+    /// the broadcast both call this; the later one finds it done, or failed.
+    pub(crate) fn hand_over(&self) {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *tried, true) || !self.is_on_air() {
+            return;
+        }
         match self.member.hand_over() {
             Ok(host) => log::info!("the host {host} publishes now"),
             Err(error) => log::warn!("the air is not handed over: {error}"),
         }
-        let _ = control.send(Command::Stop);
-        true
+    }
+
+    /// The term as it goes on if the hand-over has failed: from what this host did itself.
+    pub(crate) fn continued(&self) -> OnAirTerm {
+        let record = StateRecord { host: self.host.clone(), position: self.position(), ..self.parts() };
+        OnAirTerm { record: Some(record), offer: None, ..self.term.clone() }
     }
 
     /// Holds the broadcast of `control` until the permit begins, if the host before has announced
@@ -260,7 +303,7 @@ impl Succession {
 
     /// Whether the air is to be handed over.
     pub(crate) fn is_handing_over(&self) -> bool {
-        self.hand_over.load(Ordering::SeqCst)
+        self.requested.load(Ordering::SeqCst)
     }
 
     /// Keeps the record up to date until `control` is stopped.
@@ -304,15 +347,18 @@ impl Succession {
 
     /// Brings the record up to date.
     pub(crate) fn record(&self) {
-        let before = self.term.record.as_ref().and_then(|record| record.position.clone());
-        let position = match &self.feed.lock().place {
-            ListPlace::Saved => before,
-            ListPlace::At(position) => serde_json::to_value(position).ok(),
-            ListPlace::Beginning => None,
-        };
-        self.member.set_record(StateRecord { position, ..self.parts() });
+        self.member.set_record(StateRecord { position: self.position(), ..self.parts() });
         // The metrics.
         let _ = self.hosts.status();
+    }
+
+    /// The record's position.
+    fn position(&self) -> Option<Value> {
+        match &self.feed.lock().place {
+            ListPlace::Saved => self.term.record.as_ref()?.position.clone(),
+            ListPlace::At(position) => serde_json::to_value(position).ok(),
+            ListPlace::Beginning => None,
+        }
     }
 
     /// The record without the position.
@@ -337,5 +383,52 @@ fn restore(path: &Path, part: Option<&Value>, mode: u32) -> io::Result<()> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tgs_core::permit::Permit;
+    use tgs_ha::HaConfig;
+
+    use super::*;
+
+    fn position(offset_ms: u64) -> Value {
+        json!({ "item": "/a.mp4", "nth": 0, "index": 0, "offset_ms": offset_ms })
+    }
+
+    #[test]
+    fn a_failed_hand_over_does_not_bring_back_what_the_host_before_did() {
+        let config = HaConfig {
+            endpoints: vec!["http://127.0.0.1:1".to_owned()],
+            ttl: Duration::from_secs(5),
+            ..HaConfig::default()
+        };
+        let member = Arc::new(Member::start(config).unwrap());
+        let (dir, hosts) = (tempfile::tempdir().unwrap(), HostsView::new(&member, "right"));
+        let begin = |term| Succession::begin(&member, term, "right", dir.path(), None, &hosts);
+        let record = StateRecord {
+            host: "left".to_owned(),
+            position: Some(position(1000)),
+            queue: Some(json!(["of left"])),
+            ..StateRecord::default()
+        };
+        let permit = Permit::always();
+        let first = begin(OnAirTerm { permit, number: 1, record: Some(record), offer: Some("1".to_owned()) });
+        let queue = || fs::read_to_string(dir.path().join(QUEUE)).unwrap();
+        assert_eq!(queue(), r#"["of left"]"#);
+        assert!(matches!(first.place(), ListPlace::At(at) if at.offset_ms == 1000));
+
+        // It plays on, and leaves; then the hand-over fails.
+        fs::write(dir.path().join(QUEUE), r#"["of right"]"#).unwrap();
+        first.feed.leave_at(serde_json::from_value(position(9000)).unwrap());
+        first.feed.set(serde_json::from_value(position(8500)).unwrap());
+        let again = begin(first.continued());
+        assert_eq!(queue(), r#"["of right"]"#);
+        assert!(matches!(again.place(), ListPlace::Saved));
+        let at: Position = serde_json::from_value(again.position().unwrap()).unwrap();
+        assert_eq!(at.offset_ms, 9000, "what was acknowledged late counts for nothing");
+        assert_eq!(again.term.offer, None);
     }
 }
