@@ -80,7 +80,7 @@ pub enum Call {
     #[serde(rename = "upgrade")]
     Upgrade(NoParams),
     /// Gives the air to another host of the hot standby, and makes this one a standby. Refused if
-    /// none is ready. Since protocol 5.
+    /// none is ready, or etcd does not answer. Since protocol 5.
     #[serde(rename = "handover")]
     Handover(NoParams),
     /// From now on the connection carries `event` notifications. Result: [`SubscribeParams`], as
