@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tgs_e2e::{
     broadcast::until,
-    clips::clip,
+    clips::noisy,
     machine::{ENV_FILE, Machine, UNIT},
     nginx::Nginx,
     tools,
@@ -105,9 +105,7 @@ fn links_of_documents_lead_somewhere(machine: &Machine) {
 /// Settings for a broadcast of a clip to `ingest`, which `dc` names.
 fn write_settings(machine: &Machine, dc: &TestDc, ingest: &Nginx) {
     dc.set_ingest(ingest.url("").trim_end_matches('/'));
-    machine
-        .put_media(&clip("packaged", (320, 180), "30", 44_100, 20_000).path().unwrap(), "/srv/clip.mp4")
-        .unwrap();
+    machine.put_media(&noisy("packaged", 20_000).path().unwrap(), "/srv/clip.mp4").unwrap();
     machine.write("/srv/list.txt", "/srv/clip.mp4\n", 0o644).unwrap();
     let chat = format!("-100{}", World::CHANNEL);
     machine

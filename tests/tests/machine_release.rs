@@ -12,7 +12,7 @@ use std::{
 
 use tgs_e2e::{
     bin_path::workspace,
-    clips::clip,
+    clips::noisy,
     machine::{Machine, UNIT},
     nginx::Nginx,
     tools,
@@ -50,9 +50,7 @@ fn a_release_goes_live_and_a_broken_one_is_taken_back() {
     machine.join_network().unwrap();
     let (dc, ingest) = (TestDc::start(World::example()).unwrap(), Nginx::start().unwrap());
     dc.set_ingest(ingest.url("").trim_end_matches('/'));
-    machine
-        .put_media(&clip("released", (320, 180), "30", 44_100, 20_000).path().unwrap(), "/srv/clip.mp4")
-        .unwrap();
+    machine.put_media(&noisy("released", 20_000).path().unwrap(), "/srv/clip.mp4").unwrap();
     machine.write("/srv/list.txt", "/srv/clip.mp4\n", 0o644).unwrap();
     let env = format!(
         "API_ID={}\nAPI_HASH={}\nSESSION_STRING={}\nCHAT_ID=-100{}\nPLAYLIST=/srv/list.txt\n",

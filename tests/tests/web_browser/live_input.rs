@@ -53,12 +53,12 @@ impl Scene {
         shows_in(browser, "preview", "blue");
         is_accessible(browser, "preview");
         // The broadcast goes on.
-        shows_in(browser, "picture", "grey");
+        shows_in(browser, "picture", "red");
         browser.click("#live-take");
         browser.click("dialog .primary");
         shows_in(browser, "picture", "blue");
         drop(publisher);
-        shows_in(browser, "picture", "grey");
+        shows_in(browser, "picture", "red");
         browser.wait("document.getElementById('preview') === null");
     }
 }

@@ -125,7 +125,7 @@ fn launch(ingest: &Ingest, dir: &Path) -> Broadcast {
     let list = dir.join("list.txt");
     fs::write(&list, "library/red.mp4\nlibrary/green.mp4\nlibrary/blue.mp4\n").unwrap();
     let launch = Launch::to(ingest.url("key")).unwrap().arg("--playlist").arg(list).keeping(dir);
-    let mut launch = launch.set("SCHEDULE", timetable::file(dir));
+    let mut launch = launch.set("SCHEDULE", timetable::path(dir));
     for (name, value) in live_input::settings(dir) {
         launch = launch.set(name, value);
     }
@@ -219,23 +219,21 @@ struct Scene {
 
 #[test]
 fn the_desk_shows_and_steers_a_broadcast() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("library")).unwrap();
-    for (name, ..) in CLIPS {
-        fs::copy(colour(name), dir.path().join("library").join(format!("{name}.mp4"))).unwrap();
-    }
-    let ingest = Ingest::start().unwrap();
-    // The broadcast last: its first clip must not pass while the desk is built.
-    let (desk, browser) = (Desk::start(dir.path()), Browser::start());
-    let broadcast = launch(&ingest, dir.path());
-    let mut scene = Scene { dir, ingest, broadcast, desk, browser };
-    scene.browser.resize(1440, 900, false);
+    let mut scene = Scene::start("");
     scene.signs_in_and_sees_the_picture();
     scene.buttons_act();
     scene.the_queue_is_reordered();
     scene.a_slot_is_added_and_moved();
     scene.all_parts_are_accessible();
     scene.the_overview_has_a_picture_and_another_language();
+    scene.broadcast.stop().unwrap();
+}
+
+#[test]
+fn the_desk_follows_a_broadcast_and_refuses_viewers() {
+    let mut scene = Scene::start(&timetable::slot());
+    scene.browser.open(&scene.desk.address);
+    sign_in(&scene.browser, "anna", PASSWORD);
     scene.a_publisher_is_seen_and_put_on_air();
     scene.the_channel_dies_and_comes_back();
     scene.the_session_ends_and_a_viewer_is_refused();
@@ -243,6 +241,22 @@ fn the_desk_shows_and_steers_a_broadcast() {
 }
 
 impl Scene {
+    /// A broadcast with this timetable, and a browser that has opened nothing.
+    fn start(timetable: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("library")).unwrap();
+        for (name, ..) in CLIPS {
+            fs::copy(colour(name), dir.path().join("library").join(format!("{name}.mp4"))).unwrap();
+        }
+        timetable::write(dir.path(), timetable);
+        let ingest = Ingest::start().unwrap();
+        // The broadcast last: its first clip must not pass while the desk is built.
+        let (desk, browser) = (Desk::start(dir.path()), Browser::start());
+        let broadcast = launch(&ingest, dir.path());
+        browser.resize(1440, 900, false);
+        Self { dir, ingest, broadcast, desk, browser }
+    }
+
     /// A wrong password, then the right one: the only channel's page opens, and the picture is that
     /// of the clip.
     fn signs_in_and_sees_the_picture(&self) {

@@ -17,13 +17,13 @@ const SLOTS: &str = "[...document.querySelectorAll('.day .slot')].map((slot) =>
 /// A message would lie over what is clicked.
 const NO_TOAST: &str = "!document.querySelector('.toast')";
 
-/// The timetable, empty at first.
-pub(super) fn file(dir: &Path) -> PathBuf {
-    let path = dir.join("timetable.toml");
-    if !path.exists() {
-        fs::write(&path, "# mine\ntimezone = \"UTC\"\n").unwrap();
-    }
-    path
+pub(super) fn path(dir: &Path) -> PathBuf {
+    dir.join("timetable.toml")
+}
+
+/// Writes the timetable, with these slots.
+pub(super) fn write(dir: &Path, slots: &str) {
+    fs::write(path(dir), format!("# mine\ntimezone = \"UTC\"\n{slots}")).unwrap();
 }
 
 /// An hour of the day that is far from now.
@@ -32,9 +32,15 @@ fn hour() -> u64 {
     if now / 3600 % 24 < 12 { 18 } else { 6 }
 }
 
+/// A slot of ten minutes then.
+pub(super) fn slot() -> String {
+    let at = format!("at = \"{:02}:45\"", hour());
+    format!("[[slot]]\nname = \"Evening news\"\n{at}\nfor = \"10m\"\nplay = \"library/grey.mp4\"\n")
+}
+
 impl Scene {
     fn timetable(&self) -> String {
-        fs::read_to_string(file(self.dir.path())).unwrap()
+        fs::read_to_string(path(self.dir.path())).unwrap()
     }
 
     /// By the form, then by its button and the keyboard; a path elsewhere is refused.
@@ -78,7 +84,7 @@ impl Scene {
         browser.wait(NO_TOAST);
         browser.click("[data-act=remove-0]");
         browser.wait("document.querySelector('dialog .primary') !== null");
-        fs::write(file(self.dir.path()), &theirs).unwrap();
+        fs::write(path(self.dir.path()), &theirs).unwrap();
         browser.click("dialog .primary");
         browser.wait_text("The timetable was changed meanwhile");
         assert_eq!(self.timetable(), theirs);

@@ -273,8 +273,8 @@ pub enum ConnectionLost {
     /// The server closed the connection.
     #[error("the server closed the connection")]
     Closed,
-    /// The server's TCP did not answer for 5 s (`TCP_USER_TIMEOUT`).
-    #[error("no answer from the server for 5 s")]
+    /// The server's TCP did not answer for 5 s, or for the shorter time of the dialler's fence.
+    #[error("no answer from the server (TCP_USER_TIMEOUT of at most 5 s)")]
     NoAnswer,
     /// The network accepted almost no data for 10 s.
     #[error("the connection took no data for 10 s")]
