@@ -129,7 +129,7 @@ fn a_bad_release_is_taken_back_where_it_was_never_on_air() {
     let pair = Pair::start();
     let before = pair.hosts[0].unit(UNIT).unwrap()["InvocationID"].clone();
 
-    let bad = pair.deploy(&pair.dying(), &["--timeout", "15"]);
+    let bad = pair.deploy(&pair.dying(), &["--timeout", "25"]);
     assert_eq!(bad.status.code(), Some(1), "{}", said(&bad));
     assert_eq!(pair.hosts[0].unit(UNIT).unwrap()["InvocationID"], before, "{}", said(&bad));
     assert_eq!([pair.release(0), pair.release(1)], ["releases/test"; 2], "{}", said(&bad));
