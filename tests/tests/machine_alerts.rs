@@ -148,6 +148,7 @@ struct Scene {
     ingest: Ingest,
     line: Throttle,
     prometheus: Prometheus,
+    rules: PathBuf,
     etcd: Etcd,
     dir: TempDir,
     fired: BTreeSet<String>,
@@ -162,10 +163,10 @@ impl Scene {
         let line = Throttle::start(ingest.port(), FAST).unwrap();
         dc.set_ingest(&format!("rtmp://127.0.0.1:{}/live", line.port()));
         let dir = tempfile::tempdir().unwrap();
-        let prometheus =
-            Prometheus::watching(Some("127.0.0.1:9090"), &compressed(dir.path()), "250ms").unwrap();
+        let rules = compressed(dir.path());
+        let prometheus = Prometheus::watching(Some("127.0.0.1:9090"), &rules, "250ms").unwrap();
         let etcd = Etcd::start().unwrap();
-        Self { machine, dc, ingest, line, prometheus, etcd, dir, fired: BTreeSet::new() }
+        Self { machine, dc, ingest, line, prometheus, rules, etcd, dir, fired: BTreeSet::new() }
     }
 
     fn session(&self) -> SessionInfo {
@@ -325,8 +326,8 @@ impl Scene {
     /// by both tests.
     fn have_fired(&self, names: &[&str]) {
         assert_eq!(self.fired, names.iter().map(|name| (*name).to_owned()).collect());
+        let tried = [&OF_THE_UNIT[..], &OF_ITEMS_AND_SESSIONS].concat();
         for Alert { name, annotations, .. } in self.prometheus.alerts().unwrap() {
-            let tried = [&OF_THE_UNIT[..], &OF_ITEMS_AND_SESSIONS].concat();
             assert!(tried.contains(&&*name), "no test has {name} fire");
             let runbook = annotations["runbook_url"].as_str().unwrap().strip_prefix("file://").unwrap();
             let guide = self.machine.read(runbook.split('#').next().unwrap()).unwrap();
@@ -391,7 +392,7 @@ fn the_alerts_of_the_unit_fire_and_every_panel_shows_what_is_well() {
     scene.fire(&["TgsRestarting"]);
     scene.machine.sh(&format!("systemctl stop {UNIT}")).unwrap();
     scene.fire(&["TgsDown"]);
-    let alone = Prometheus::watching(None, &compressed(scene.dir.path()), "250ms").unwrap();
+    let alone = Prometheus::watching(None, &scene.rules, "250ms").unwrap();
     let not_scraped = || firing(&alone).contains(&"TgsNotScraped".to_owned()).then_some(());
     until("TgsNotScraped", LIMIT, not_scraped).unwrap();
     scene.fired.insert("TgsNotScraped".to_owned());

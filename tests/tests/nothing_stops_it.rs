@@ -160,20 +160,24 @@ fn bad_servers_are_bridged_and_named() {
     assert!(warnings.iter().any(|w| w.contains("filler on air")), "{warnings:?}");
 }
 
-/// Plays an item whose encoder gets `signal`, and a clip. The warning of the item holds `words`.
-fn encoder_gets(signal: Signal, name: &'static str, words: &[&str]) {
+/// Plays an item whose encoder gets `signal`, between other clips. The warning of the item holds
+/// `words`.
+fn encoder_gets(signal: Signal, name: &'static str, before: &[Clip], words: &[&str]) {
     // A pipe holds a small item whole, so its encoder would end before the item is published.
-    let list = [noisy(name, 30_000).path().unwrap(), PLAIN.path().unwrap()];
+    let item = noisy(name, 30_000);
+    let clips = before.iter().chain([&item, &PLAIN]);
+    let list: Vec<_> = clips.map(|clip| clip.path().unwrap()).collect();
+    let item = item.path().unwrap();
     let mut on_air = OnAir::with("ffmpeg", |launch| launch.arg("--once").play(&list));
     on_air.broadcast.wait_item(name, 1, 60 * SECOND).unwrap();
-    let url = format!("file:{}", list[0].display());
+    let url = format!("file:{}", item.display());
     let is_its = |process: &Process| process.is_encoder() && process.args.contains(&url);
     on_air.broadcast.wait_process(10 * SECOND, is_its).unwrap().signal(signal).unwrap();
     on_air.ended(60 * SECOND);
-    assert_warned(&on_air.warnings(), &title(&list[0]), words);
+    assert_warned(&on_air.warnings(), &title(&item), words);
     let (report, measured) = on_air.recorded();
-    // All of the item. Its encoder dies before there is any read-ahead, so there is filler for a
-    // while.
+    // All of the item. With nothing before it, its encoder dies before there is any read-ahead, so
+    // there is filler for a while.
     assert!(report.video.last > 30_000, "{report:?}");
     let seen = measured.offsets.last().unwrap().0 * 1000.0;
     assert!(seen > report.video.last as f64 - 1500.0, "the last clip was not played: {measured:?}");
@@ -181,12 +185,12 @@ fn encoder_gets(signal: Signal, name: &'static str, words: &[&str]) {
 
 #[test]
 fn an_encoder_that_is_killed_is_replaced() {
-    encoder_gets(Signal::KILL, "killed", &["encoder", "SIGKILL", "encoding the rest"]);
+    encoder_gets(Signal::KILL, "killed", &[], &["encoder", "SIGKILL", "encoding the rest"]);
 }
 
 #[test]
 fn an_encoder_that_is_stopped_is_replaced() {
-    encoder_gets(Signal::STOP, "stopped", &["encoder was stopped", "encoding the rest"]);
+    encoder_gets(Signal::STOP, "stopped", &[PLAIN], &["encoder was stopped", "encoding the rest"]);
 }
 
 fn title(path: &Path) -> String {

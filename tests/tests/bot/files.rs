@@ -43,11 +43,10 @@ fn queue(client: &mut ControlClient) -> Vec<String> {
     queue.entries.into_iter().map(|entry| entry.title).collect()
 }
 
-/// The items: a minute of red, and three of blue.
-const RED: usize = 0;
-const BLUE: usize = 1;
+/// The items, with their lengths in milliseconds.
+const ITEMS: [(&str, u32); 2] = [("red", 60_000), ("blue", 180_000)];
 
-/// A broadcast of a red and a blue clip, a bot for it, and the people who talk to it.
+/// A broadcast of [`ITEMS`], a bot for it, and the people who talk to it.
 struct Scene {
     people: People,
     bot: Bot,
@@ -61,9 +60,9 @@ struct Scene {
 
 impl Scene {
     /// With this item on air, from its beginning.
-    fn start(index: usize) -> Self {
+    fn start(item: &str) -> Self {
         let (dir, ingest, dc) = (tempfile::tempdir().unwrap(), Ingest::start().unwrap(), test_dc());
-        let broadcast = coloured(dir.path(), &ingest, &[("red", 60_000), ("blue", 180_000)]);
+        let broadcast = coloured(dir.path(), &ingest, &ITEMS);
         for name in ["media", "films"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
@@ -72,8 +71,9 @@ impl Scene {
         let bot = start_bot(&dc, dir.path(), &hook);
         let people = People::connect(&dc);
         // The three sign-ins may have taken longer than the first clip.
-        client.call(&Call::Goto(GotoParams { index: Some(index), id: None })).unwrap();
-        on_air(&mut client, ["red", "blue"][index]);
+        let index = ITEMS.iter().position(|(name, _)| *name == item);
+        client.call(&Call::Goto(GotoParams { index, id: None })).unwrap();
+        on_air(&mut client, item);
         Self { people, bot, dc, hook, client, _broadcast: broadcast, _ingest: ingest, dir }
     }
 
@@ -107,7 +107,7 @@ fn on_air(client: &mut ControlClient, name: &str) {
 
 #[test]
 fn pictures_show_what_is_on_air() {
-    let mut scene = Scene::start(RED);
+    let mut scene = Scene::start("red");
     let Scene { people, bot, .. } = &mut scene;
 
     // A picture, edited in place; a viewer gets one as well.
@@ -131,7 +131,7 @@ fn pictures_show_what_is_on_air() {
 
 #[test]
 fn films_of_administrators_are_queued() {
-    let mut scene = Scene::start(BLUE);
+    let mut scene = Scene::start("blue");
     let (media, red) = (scene.media(), scene.dir.path().join("red.mp4"));
     let Scene { people, bot, client, .. } = &mut scene;
     people.send_file(Bob, &red);
@@ -155,7 +155,7 @@ fn films_of_administrators_are_queued() {
 
 #[test]
 fn a_film_that_has_played_is_removed() {
-    let mut scene = Scene::start(BLUE);
+    let mut scene = Scene::start("blue");
     let (media, film) = (scene.media(), scene.film("Кино: ночь.mp4"));
     colours::make("lime", 12_000, Beginning::Plain, &film).unwrap();
     let Scene { people, bot, client, .. } = &mut scene;
@@ -172,7 +172,7 @@ fn a_film_that_has_played_is_removed() {
 
 #[test]
 fn what_fails_on_the_way_of_a_film_is_said_and_leaves_nothing() {
-    let mut scene = Scene::start(BLUE);
+    let mut scene = Scene::start("blue");
     troubles(&mut scene);
     let scene = crash(scene);
     scene.end();
